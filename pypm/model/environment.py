@@ -1,0 +1,31 @@
+"""An environment: an interpreter and the wheels on it. Immutable; a change makes another one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypm.model.artifact import Sha256
+from pypm.model.target import Interpreter
+from pypm.model.wheel import StoredWheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What `run` mounts and `sync` writes to disk."""
+
+    digest: Sha256
+    """Merkle root over the locked wheels' roots and the interpreter's identity. The project itself and other
+    editable trees are not part of it: their content is the working tree's."""
+    location: Path
+    """Where it appears: `<project>/.venv`, inside the sandbox as outside."""
+    interpreter: Interpreter
+    wheels: tuple[StoredWheel, ...]
+    """Sorted by name."""
+    base: Path
+    """A small generated layer: `pyvenv.cfg`, `bin/python`, scripts with their shebang, RECORD rows for them."""
+
+    @property
+    def layers(self) -> tuple[Path, ...]:
+        """Overlay layers, the topmost first."""
+        return (self.base, *(wheel.prefix for wheel in self.wheels))

@@ -1,0 +1,39 @@
+"""From a lock and a target to what has to be done, as data before action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.utils import NormalizedName
+
+from pypm.model.artifact import LockedArtifact
+from pypm.model.lock import LockedPackage
+from pypm.model.wheel import StoredWheel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What of the lock is wanted: which extras and groups."""
+
+    extras: frozenset[NormalizedName] = frozenset()
+    groups: frozenset[NormalizedName] = frozenset()
+    project: bool = True
+    """Whether the project itself is installed (`--no-install-project` says no)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """One package and the one artifact that serves the target best."""
+
+    package: LockedPackage
+    artifact: LockedArtifact | None
+    """A wheel that fits, else the sdist, which must be built; None for a source tree (path, editable)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a sync does: reuse what the store holds, fetch the missing wheels, build the rest."""
+
+    reuse: tuple[tuple[Pick, StoredWheel], ...]
+    fetch: tuple[Pick, ...]
+    build: tuple[Pick, ...]

@@ -1,0 +1,56 @@
+"""A wheel that lies unpacked, verified and compiled in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.utils import NormalizedName
+
+from pypm.model.artifact import Sha256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestEntry:
+    """One file of a stored tree."""
+
+    path: str
+    """Posix, relative to the tree's `prefix/` folder."""
+    mode: int
+    """Permission bits: 0o444 or 0o555."""
+    size_bytes: int
+    sha256: Sha256
+    derived: bool = False
+    """Made by pypm (bytecode, INSTALLER), not part of the wheel and not of its Merkle root."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryPoint:
+    """A console or GUI script of a wheel."""
+
+    name: str
+    module: str
+    attribute: str
+    gui: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWheel:
+    """A tree of the store. `prefix/` is laid out like a virtual environment, so it can be an overlay layer."""
+
+    name: NormalizedName
+    version: str
+    sha256: Sha256
+    """Of the archive it came from."""
+    merkle_root: Sha256
+    tree: Path
+    """`<store>/<sha256[:2]>/<sha256>-<cache_tag>`; holds `prefix/`, `scripts/`, `manifest`."""
+    entry_points: tuple[EntryPoint, ...] = ()
+    scripts: tuple[str, ...] = ()
+    """Names in `scripts/`: `.data/scripts` files whose `#!python` line is rewritten for each environment."""
+    dist_info: str
+    """Folder name of the `.dist-info` below site-packages."""
+
+    @property
+    def prefix(self) -> Path:
+        return self.tree / "prefix"
