@@ -14,6 +14,10 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 
 DEFAULT_INDEX_NAME = "default"
+"""How the lock names the index that is used when a project configures none."""
+
+DEFAULT_INDEX_URL = "https://pypi.org/simple"
+"""The only place where the public index's host is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
