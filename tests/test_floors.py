@@ -57,7 +57,17 @@ SANDBOX_FLOORS = {
 }
 
 FOREIGN = {
-    "packaging": {"model", "codec", "resolve", "isolation", "index", "store", "environment", "build", "workflow"},
+    "packaging": {
+        "model",
+        "codec",
+        "resolve",
+        "isolation",
+        "index",
+        "store",
+        "environment",
+        "build",
+        "workflow",
+    },
     "tomli": {"codec"},
     "tomlkit": {"codec"},
     "msgspec": {"codec", "index", "store"},
@@ -120,13 +130,17 @@ def test_pypm_imports_only_downwards(path: Path) -> None:
     for imported in imports_of(path):
         if imported == "pypm" or imported.startswith("pypm."):
             other = room_of(imported)
-            if other == "__version__" or other == room:
+            if other in ("__version__", room):
                 continue
             assert other in PYPM_FLOORS, f"{module} imports {imported}, which no floor knows"
             if PYPM_FLOORS[room] == 0 == PYPM_FLOORS[other]:
-                assert FLOOR_ZERO_ORDER.index(other) < FLOOR_ZERO_ORDER.index(room), f"{module} imports {imported}"
+                assert FLOOR_ZERO_ORDER.index(other) < FLOOR_ZERO_ORDER.index(room), (
+                    f"{module} imports {imported}"
+                )
             else:
-                assert PYPM_FLOORS[other] < PYPM_FLOORS[room], f"{module} imports {imported}: not a lower floor"
+                assert PYPM_FLOORS[other] < PYPM_FLOORS[room], (
+                    f"{module} imports {imported}: not a lower floor"
+                )
         elif imported.split(".")[0] == "sandbox":
             assert PYPM_FLOORS[room] >= 3, f"{module} is below the floor that may know the sandbox"
             assert imported.count(".") <= 1, f"{module} imports {imported}: use sandbox's public names"
@@ -144,7 +158,9 @@ def test_sandbox_stands_alone_and_imports_only_downwards(path: Path) -> None:
             other = room_of(imported)
             if other == room or other not in SANDBOX_FLOORS:
                 continue
-            assert SANDBOX_FLOORS[other] <= SANDBOX_FLOORS[room], f"{module} imports {imported}: not a lower floor"
+            assert SANDBOX_FLOORS[other] <= SANDBOX_FLOORS[room], (
+                f"{module} imports {imported}: not a lower floor"
+            )
 
 
 @pytest.mark.parametrize("path", [*python_files("pypm"), *python_files("sandbox")], ids=module_of)
@@ -184,5 +200,7 @@ def test_every_declared_dependency_is_used_and_explained() -> None:
     }
     explained = (CHECKOUT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     for name in sorted(declared):
-        assert name in implied or import_names.get(name, name) in imported, f"{name} is declared but never imported"
+        assert name in implied or import_names.get(name, name) in imported, (
+            f"{name} is declared but never imported"
+        )
         assert f"`{name}`" in explained, f"{name} has no reason in docs/dependencies.md"

@@ -1,0 +1,1 @@
+"""`make bench`: ratios beside uv and bubblewrap, never absolute times."""

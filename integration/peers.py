@@ -1,0 +1,43 @@
+"""The programs that pypm is measured against, as their own registries ship them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PYPM = CHECKOUT / ".venv" / "bin" / "pypm"
+
+
+def uv() -> Path:
+    """Return uv; it is in the `dev` group, so it lies beside the interpreter that runs this.
+
+    Raises:
+        SystemExit: it is nowhere.
+    """
+    beside = Path(sys.executable).parent / "uv"
+    found = beside if beside.exists() else shutil.which("uv")
+    if found is None:
+        raise SystemExit("uv is not installed: run `make setup`, which installs the dev group")
+    return Path(found)
+
+
+def bubblewrap() -> Path | None:
+    """Return bubblewrap, installing it with apt where that is allowed; None where it cannot be had."""
+    found = shutil.which("bwrap")
+    if found is None and shutil.which("apt-get") is not None:
+        subprocess.run(
+            ["apt-get", "install", "-y", "-q", "--no-install-recommends", "bubblewrap"],
+            check=False,
+            capture_output=True,
+        )
+        found = shutil.which("bwrap")
+    return Path(found) if found else None
+
+
+def version(program: Path) -> str:
+    """Return the first line of `PROGRAM --version`."""
+    printed = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout
+    return printed.splitlines()[0].strip()
