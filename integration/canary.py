@@ -1,4 +1,4 @@
-"""`make canary`: my-lib must install, run, be tested, type-check, uninstall, and install again to the same bits.
+"""`make canary`: my-lib must install, run, be tested, uninstall, and install again to the same bits.
 
 It works on a copy with a cache of its own, so that "nothing left behind" can be looked at, not hoped for.
 """
@@ -21,7 +21,7 @@ MADE_BY_RUNS = {".venv", "__pycache__", ".pytest_cache", ".mypy_cache"}
 """What syncing and running the tools is meant to make; everything else must be as it was."""
 
 
-class Failed(Exception):
+class BrokenPromiseError(Exception):
     """A promise that did not hold."""
 
 
@@ -47,7 +47,7 @@ class Canary:
         """Type one command; return what it printed on both streams.
 
         Raises:
-            Failed: it did not exit 0.
+            BrokenPromiseError: it did not exit 0.
         """
         print(f"$ pypm {' '.join(argv)}", flush=True)
         started = time.perf_counter()
@@ -67,7 +67,7 @@ class Canary:
             print(f"    {line}")
         print(f"    [{time.perf_counter() - started:.1f} s]", flush=True)
         if done.returncode != 0:
-            raise Failed(f"`pypm {' '.join(argv)}` exited {done.returncode}:\n{done.stdout}")
+            raise BrokenPromiseError(f"`pypm {' '.join(argv)}` exited {done.returncode}:\n{done.stdout}")
         return done.stdout
 
     def sync(self) -> str:
@@ -75,14 +75,14 @@ class Canary:
         printed = self.pypm("sync", "--locked")
         found = re.search(r"sha256:[0-9a-f]{64}", printed)
         if found is None:
-            raise Failed("`pypm sync` printed no digest")
+            raise BrokenPromiseError("`pypm sync` printed no digest")
         return found.group()
 
 
 def expect(condition: bool, promise: str) -> None:
     """Print a promise that holds; raise for one that does not."""
     if not condition:
-        raise Failed(promise)
+        raise BrokenPromiseError(promise)
     print(f"  ok  {promise}", flush=True)
 
 
@@ -112,7 +112,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pypm-canary-") as folder:
         try:
             fly(Canary(Path(folder)))
-        except Failed as failure:
+        except BrokenPromiseError as failure:
             print(f"canary: {failure}", file=sys.stderr)
             return 1
         finally:
