@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NewType
 
-Sha256 = NewType("Sha256", str)
-"""64 lower-case hexadecimal digits, without the `sha256:` prefix. Checked where it is parsed."""
+from pypm.digest import Sha256
+
+__all__ = ["IndexFile", "LockedArtifact", "Sha256"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

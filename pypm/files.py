@@ -1,0 +1,321 @@
+"""Writing that a reader never sees half, locks between processes, and removal of read-only trees.
+
+An `OSError` of the disk becomes a `StorageError` here, with what was attempted and what the user can do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pypm.errors import StorageError
+
+_HINTS = {
+    errno.ENOSPC: "free some space; `pypm cache prune` removes what no project has used lately",
+    errno.EDQUOT: "your disk quota is used up; `pypm cache prune` removes what no project has used lately",
+    errno.EROFS: "the file system is read-only; point `PYPM_CACHE_DIR` or the project to a writable one",
+    errno.EACCES: "check who owns the file and its folder; `PYPM_CACHE_DIR` chooses another cache",
+    errno.EPERM: "check who owns the file and its folder; `PYPM_CACHE_DIR` chooses another cache",
+    errno.EIO: "the disk reported an error; look at the system log before you trust it further",
+    errno.ENOLCK: "this file system has no locks; point `PYPM_CACHE_DIR` to a local disk",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENAMETOOLONG: "use a shorter path for the project or for `PYPM_CACHE_DIR`",
+}
+
+_REFERENCES = {
+    errno.ENOSPC: "no-space",
+    errno.EDQUOT: "no-space",
+    errno.EROFS: "read-only-file-system",
+    errno.EACCES: "permission-denied",
+    errno.EPERM: "permission-denied",
+    errno.EIO: "disk-error",
+}
+
+_SHORTEST_PAUSE_SECONDS = 0.001
+_LONGEST_PAUSE_SECONDS = 0.05
+"""A taken lock is tried again after pauses that double between these; flock(2) itself knows no time limit."""
+
+_HAS_DESCRIPTOR_PATHS = os.scandir in os.supports_fd and os.unlink in os.supports_dir_fd
+
+
+@contextlib.contextmanager
+def storage_errors(action: str) -> Iterator[None]:
+    """Translate every `OSError` of the block to a `StorageError` that says what could not be done.
+
+    `action` completes the sentence "cannot ...": `write `pypm.lock``. Handle the errors that are answers
+    (a file that may be missing) inside the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        raise StorageError(
+            f"cannot {action}: {error.strerror or error}",
+            reference=_REFERENCES.get(number, "storage-failed"),
+            hint=_HINTS.get(number),
+        ) from error
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Replace `path` by a file with this content, or leave it as it was.
+
+    The bytes are written beside their place, flushed to the disk and renamed in; then the folder is flushed,
+    so that the name survives a power cut too. A symbolic link at `path` is replaced, never followed: a link
+    planted in the project must not turn a write into one elsewhere. `mode` is subject to the umask.
+
+    Raises:
+        StorageError: the disk refused; nothing is left beside `path`.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with storage_errors(f"write `{path}`"):
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(beside, flags, mode)
+        try:
+            try:
+                _write_all(descriptor, content)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            beside.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise
+        flush_folder(path.parent)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    remaining = memoryview(content)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder's entries to the disk, so that a rename into it survives a power cut.
+
+    Windows cannot open folders for flushing; there the file system's journal has to do.
+    """
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network and FUSE file systems cannot flush folders and say so with EINVAL.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(
+    path: Path,
+    *,
+    shared: bool = False,
+    timeout_seconds: float | None = None,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[None]:
+    """Hold the lock file `path` for the block; it and its folder are made when missing.
+
+    Several shared holders may stand together; an exclusive one stands alone, also among threads of one
+    process. When the lock is taken, `on_wait` is called once with the holder (`process 4711 (pypm sync)`).
+    The lock ends with the process, however that ends: the file may stay, it means nothing by itself. Not
+    reentrant.
+
+    Raises:
+        StorageError: the lock was not to be had within `timeout_seconds`, or the disk refused.
+
+    Source: flock(2).
+    """
+    with storage_errors(f"lock `{path}`"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path, shared, timeout_seconds, on_wait)
+    try:
+        yield
+    finally:
+        if not shared:
+            # Unlocking explicitly matters: a child that was forked meanwhile shares the lock with us.
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, _RESERVED_BYTES)
+        _unlock(descriptor)
+        os.close(descriptor)
+
+
+def _acquire(
+    path: Path,
+    shared: bool,
+    timeout_seconds: float | None,
+    on_wait: Callable[[str], None] | None,
+) -> int:
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    told = False
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            if not _try_lock(descriptor, shared=shared):
+                if on_wait is not None and not told:
+                    on_wait(_holder(descriptor))
+                    told = True
+                _wait(descriptor, path, shared, deadline)
+            # Between our open and our lock, another process may have removed the file (a cache that is
+            # pruned): then we hold a lock on a file that nobody else will find.
+            if _is_same_file(descriptor, path):
+                _sign(descriptor)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: Path, shared: bool, deadline: float | None) -> None:
+    pause_seconds = _SHORTEST_PAUSE_SECONDS
+    while not _try_lock(descriptor, shared=shared):
+        if deadline is not None and time.monotonic() >= deadline:
+            raise StorageError(
+                f"`{path}` is still locked by {_holder(descriptor)}",
+                reference="lock-timeout",
+                hint="wait for that process to end, or end it",
+            )
+        time.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+_RESERVED_BYTES = 1
+"""The first byte is what Windows locks, and a locked byte cannot be read there; the holder's name follows."""
+
+
+def _sign(descriptor: int) -> None:
+    program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
+    command = " ".join([program, *sys.argv[1:2]])
+    line = f"process {os.getpid()} ({command})\n".encode("utf-8", "backslashreplace")
+    os.ftruncate(descriptor, _RESERVED_BYTES)
+    os.lseek(descriptor, _RESERVED_BYTES, os.SEEK_SET)
+    os.write(descriptor, line)
+
+
+def _holder(descriptor: int) -> str:
+    os.lseek(descriptor, _RESERVED_BYTES, os.SEEK_SET)
+    line = os.read(descriptor, 512).decode("utf-8", "replace").strip()
+    return line or "another process"
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int, *, shared: bool) -> bool:
+        # The C runtime's byte locks are exclusive only: shared holders wait for each other there.
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, _RESERVED_BYTES)
+        except OSError as error:
+            if error.errno in {errno.EACCES, errno.EDEADLK}:
+                return False
+            raise
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, _RESERVED_BYTES)
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int, *, shared: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a file, a link or a whole tree, read-only or not, however deep; nothing when it is missing.
+
+    Links are removed, never followed. Each sub-folder is first renamed up into the top one, so a hostile tree
+    with ten thousand levels needs neither recursion nor open descriptors nor long paths.
+
+    Raises:
+        StorageError: something could not be removed.
+    """
+    with storage_errors(f"remove `{path}`"):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            path.unlink()
+        elif _HAS_DESCRIPTOR_PATHS:
+            _remove_flattening(path)
+        else:
+            shutil.rmtree(path, onerror=_make_writable_and_retry)
+
+
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+
+def _remove_flattening(path: Path) -> None:
+    _open_to_owner(path)
+    top = os.open(path, _FOLDER)
+    prefix = f".{secrets.token_hex(4)}"
+    try:
+        pending = _clear(top, top, prefix)
+        while pending:
+            name = pending.pop()
+            folder = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                pending += _clear(folder, top, name)
+            finally:
+                os.close(folder)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    path.rmdir()
+
+
+def _clear(folder: int, top: int, prefix: str) -> list[str]:
+    """Unlink the files of `folder` and move its sub-folders into `top`; return their new names there."""
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    lifted: list[str] = []
+    for name, is_folder in found:
+        if is_folder:
+            _open_to_owner(name, folder)
+            name_above = f"{prefix}-{len(lifted)}" if len(prefix) < 128 else f".{secrets.token_hex(8)}"
+            os.rename(name, name_above, src_dir_fd=folder, dst_dir_fd=top)
+            lifted.append(name_above)
+        else:
+            os.unlink(name, dir_fd=folder)
+    return lifted
+
+
+def _open_to_owner(name: str | Path, folder: int | None = None) -> None:
+    """Let the owner list and change a folder; needed before its entries can be removed or it can be moved."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_IMODE(status.st_mode) & 0o700 != 0o700:
+        os.chmod(name, 0o700, dir_fd=folder)
+
+
+def _make_writable_and_retry(function: Callable[[str], object], name: str, _: object) -> None:
+    """Answer to `shutil.rmtree` where folders cannot be opened: Windows refuses to remove read-only files."""
+    Path(name).chmod(stat.S_IWRITE | stat.S_IREAD)
+    function(name)
