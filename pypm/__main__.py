@@ -1,0 +1,7 @@
+"""`python -m pypm`."""
+
+from __future__ import annotations
+
+from pypm.launch import main
+
+main()

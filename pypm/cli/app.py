@@ -1,0 +1,237 @@
+"""The command `pypm`: a table of commands whose modules are imported only when they are called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import shell_complete
+
+from pypm.cli.options import GlobalOptions, global_flags
+from pypm.cli.output import Console, closing
+
+if TYPE_CHECKING:
+    from pypm.workflow.context import Context
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+"""128 + SIGINT, as a shell reports it."""
+
+_COMPLETION_VARIABLE = "_PYPM_COMPLETE"
+"""Set by the shell's completion script. Source: click's shell completion."""
+
+COMMANDS: dict[str, str] = {
+    "init": "Create a project.",
+    "lock": "Resolve the project's requirements into pypm.lock.",
+    "sync": "Make .venv exactly what the lock says.",
+    "run": "Run a command in the project's environment, inside the sandbox.",
+    "shell": "Open a shell in the project's environment, inside the sandbox.",
+    "tree": "Show the locked packages as a tree.",
+    "export": "Translate the lock into another format.",
+    "python": "List and find Python interpreters.",
+    "sandbox": "Show what this machine can enforce, and the policy of a command.",
+    "cache": "Look after the cache and the store.",
+    "completion": "Print the completion script of a shell.",
+    "self": "About pypm itself.",
+}
+"""Each command's one line; its module is `pypm.cli.commands.<name>` and its function `command`."""
+
+_KNOWN_ELSEWHERE = {
+    "install": "sync",
+    "update": "lock",
+    "exec": "run",
+    "list": "tree",
+    "new": "init",
+}
+"""Names that other package managers give to what we call differently."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """What a command's function gets: the global options and the one console."""
+
+    options: GlobalOptions
+    console: Console
+
+    def context(self, **overrides: Any) -> Context:
+        """Open the workflow's context; `overrides` are fields of `workflow.settings.Overrides`."""
+        from pypm.workflow.context import Context
+        from pypm.workflow.settings import Overrides, load_settings
+
+        options = self.options
+        settings = load_settings(
+            Overrides(
+                project=options.project,
+                config_file=options.config_file,
+                no_config=options.no_config,
+                cache_dir=options.cache_dir,
+                no_cache=options.no_cache,
+                offline=options.offline,
+                python=options.python,
+                **overrides,
+            )
+        )
+        return Context(settings, self.console)
+
+
+class Command(click.Command):
+    """A command that understands the global flags after its name, too."""
+
+    def __init__(self, *args: Any, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        own = {name for parameter in self.params for name in parameter.opts}
+        self.params += [
+            parameter for parameter in global_flags(environment=False) if not own.intersection(parameter.opts)
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        invocation: Invocation = ctx.obj
+        invocation.options = invocation.options.with_those_of(ctx)
+        for parameter in global_flags(environment=False):
+            ctx.params.pop(str(parameter.name), None)
+        _apply(invocation)
+        return super().invoke(ctx)
+
+
+class Group(click.Group):
+    """A command that has commands of its own."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            _unknown_command(ctx, name, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+Group.group_class = Group
+
+
+class LazyGroup(Group):
+    """The root: knows each command's one line, and imports its module only to run it or to show its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"pypm.cli.commands.{cmd_name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code; errors are rendered here and nowhere else."""
+    invocation = Invocation(GlobalOptions(), Console())
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with closing(invocation.console):
+        try:
+            root = _root()
+            if instruction := os.environ.get(_COMPLETION_VARIABLE):
+                return shell_complete(root, {"obj": invocation}, "pypm", _COMPLETION_VARIABLE, instruction)
+            # Not `root.main`: it would print a line of its own on Ctrl-C.
+            with root.make_context("pypm", words, obj=invocation) as context:
+                result = root.invoke(context)
+            sys.stdout.flush()
+        except click.exceptions.Exit as requested:
+            return requested.exit_code
+        except click.ClickException as mistake:
+            return _fail_usage(invocation.console, mistake)
+        except (KeyboardInterrupt, click.Abort):
+            invocation.console.interrupted()
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            _silence_stdout()
+            return 0
+        except Exception as error:
+            return invocation.console.fail(error)
+    return result if isinstance(result, int) else 0
+
+
+def _root() -> LazyGroup:
+    @click.pass_context
+    def start(ctx: click.Context, **flags: Any) -> None:
+        invocation: Invocation = ctx.obj
+        invocation.options = GlobalOptions(**flags)
+        _apply(invocation)
+
+    root = LazyGroup(
+        "pypm",
+        callback=start,
+        params=global_flags(environment=True),
+        help="A Python package manager that runs nothing foreign outside a sandbox, and proves every environment.",
+        epilog="Every flag can be given as PYPM_<FLAG>. `pypm COMMAND --help` tells more about a command.",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    root.params.append(
+        click.Option(
+            ["-V", "--version"],
+            is_flag=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_version,
+            help="Print pypm's version.",
+        )
+    )
+    return root
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from pypm import __version__
+
+        ctx.obj.console.data(f"pypm {__version__}")
+        ctx.exit(0)
+
+
+def _apply(invocation: Invocation) -> None:
+    """Let the global options take effect: the console's, and the directory."""
+    options = invocation.options
+    invocation.console.verbosity = options.verbose - options.quiet
+    invocation.console.color = options.color
+    invocation.console.progress = not options.no_progress
+    if options.directory is not None:
+        try:
+            os.chdir(options.directory)
+        except OSError as error:
+            raise click.UsageError(f"cannot change to `{options.directory}`: {error.strerror}") from error
+
+
+def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> None:
+    close = difflib.get_close_matches(name, known, n=1)
+    if name in _KNOWN_ELSEWHERE and _KNOWN_ELSEWHERE[name] in known:
+        close = [_KNOWN_ELSEWHERE[name]]
+    error = click.UsageError(f"there is no command `{name}`", ctx)
+    error.pypm_hint = f"did you mean `{ctx.command_path} {close[0]}`?" if close else None  # type: ignore[attr-defined]
+    raise error
+
+
+def _fail_usage(console: Console, mistake: click.ClickException) -> int:
+    context = getattr(mistake, "ctx", None)
+    if type(mistake).__name__ == "NoArgsIsHelpError" and context is not None:
+        click.echo(context.get_help(), err=True)
+        return EXIT_USAGE
+    text = mistake.format_message().rstrip(".")
+    hint: str | None = getattr(mistake, "pypm_hint", None)
+    if hint is None and context is not None:
+        hint = f"`{context.command_path} --help` lists what it understands"
+    console.fail_usage(text[:1].lower() + text[1:], hint=hint)
+    return EXIT_USAGE
+
+
+def _silence_stdout() -> None:
+    """Nobody reads any more: keep the interpreter from complaining when it flushes at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

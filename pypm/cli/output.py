@@ -1,0 +1,206 @@
+"""The only renderer: data goes to stdout, talk to stderr, and an error is told the same way everywhere.
+
+rich is imported only when there is a terminal that shows progress; every other line is plain text with, at
+most, a colour around one word.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TextIO
+
+from pypm.errors import InternalError, PypmError, StorageError
+from pypm.workflow.report import SilentTask, Task
+
+if TYPE_CHECKING:
+    from pypm.cli.progress import LiveDisplay
+
+_COLOURS = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "dim": "2", "bold": "1"}
+_SIGNS = {"+": "green", "-": "red", "~": "cyan"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Console:
+    """Implements `workflow.report.Reporter` for a person or a log."""
+
+    verbosity: int = 0
+    """-1 and below: errors only; 0: the usual; 1: details; 2: tracebacks as well."""
+    color: str = "auto"
+    """`auto`, `always` or `never`."""
+    progress: bool = True
+    """Whether live progress may be drawn when standard error is a terminal."""
+    _display: LiveDisplay | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    # Data ------------------------------------------------------------------------------------------------
+
+    def data(self, text: str) -> None:
+        """Write a line of the command's answer to stdout, whatever the verbosity."""
+        sys.stdout.write(text + "\n")
+
+    def data_json(self, value: Any) -> None:
+        """Write the command's answer as JSON to stdout."""
+        self.data(json.dumps(value, indent=2, sort_keys=True))
+
+    # Talk ------------------------------------------------------------------------------------------------
+
+    def step(self, verb: str, text: str) -> None:
+        """Tell what is finished."""
+        if self.verbosity >= 0:
+            self._talk(f"{self.paint(verb, 'green')} {text}")
+
+    def change(self, sign: str, text: str) -> None:
+        """Tell one package that was added, removed or moved."""
+        if self.verbosity >= 0:
+            self._talk(f" {self.paint(sign, _SIGNS.get(sign, 'bold'))} {text}")
+
+    def detail(self, text: str) -> None:
+        """Tell what only `-v` wants to know."""
+        if self.verbosity >= 1:
+            self._talk(self.paint(text, "dim"))
+
+    def warn(self, text: str, *, hint: str | None = None) -> None:
+        """Tell what the user should know, although the command goes on."""
+        if self.verbosity >= 0:
+            self._talk(f"{self.paint('warning:', 'yellow')} {text}")
+            if hint:
+                self._talk(f"{self.paint('hint:', 'cyan')} {hint}")
+
+    def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:
+        """Begin a piece of work: a live line on a terminal, a plain line of its begin elsewhere."""
+        if self.verbosity < 0:
+            return SilentTask()
+        if self._draws():
+            return self._live().task(verb, subject, unit=unit, total=total)
+        if verb != "Resolving":
+            self._talk(f"{verb} {subject}")
+        return SilentTask()
+
+    def close(self) -> None:
+        """Remove the live display; the next line of talk stands on its own."""
+        with self._lock:
+            display, self._display = self._display, None
+        if display is not None:
+            display.close()
+
+    # Errors ----------------------------------------------------------------------------------------------
+
+    def fail(self, error: BaseException) -> int:
+        """Render `error` and return the exit code that belongs to it."""
+        self.close()
+        known = as_pypm_error(error)
+        self._error_line(known.message)
+        for line in known.details:
+            self._talk(f"  {line}")
+        for cause in _causes(known):
+            self._talk(f"  {self.paint('caused by:', 'red')} {_sentence(cause)}")
+        if known.hint:
+            self._talk(f"{self.paint('hint:', 'cyan')} {known.hint}")
+        if self.verbosity >= 2:
+            self._talk("".join(traceback.format_exception(error)).rstrip())
+        return known.exit_code
+
+    def fail_usage(self, message: str, *, hint: str | None = None) -> None:
+        """Render a mistake in the command line."""
+        self._error_line(message)
+        if hint:
+            self._talk(f"{self.paint('hint:', 'cyan')} {hint}")
+
+    def interrupted(self) -> None:
+        """The one line after Ctrl-C."""
+        self.close()
+        # A terminal has just shown `^C` and stands behind it.
+        self._talk("\nInterrupted" if sys.stderr.isatty() else "Interrupted")
+
+    # How -------------------------------------------------------------------------------------------------
+
+    def paint(self, text: str, style: str, *, stream: TextIO | None = None) -> str:
+        """Wrap `text` in a colour if the stream shows colours."""
+        return f"\x1b[{_COLOURS[style]}m{text}\x1b[0m" if self.colored(stream or sys.stderr) else text
+
+    def colored(self, stream: TextIO) -> bool:
+        """Whether `stream` shows colours. Source: no-color.org, and `--color`."""
+        if self.color != "auto":
+            return self.color == "always"
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return False
+        return stream.isatty()
+
+    def _draws(self) -> bool:
+        return (
+            self.progress
+            and self.color != "never"
+            and sys.stderr.isatty()
+            and os.environ.get("TERM") != "dumb"
+        )
+
+    def _live(self) -> LiveDisplay:
+        with self._lock:
+            if self._display is None:
+                from pypm.cli.progress import LiveDisplay
+
+                self._display = LiveDisplay(colored=self.colored(sys.stderr))
+            return self._display
+
+    def _error_line(self, message: str) -> None:
+        self._talk(f"{self.paint('error:', 'red')} {message}")
+
+    def _talk(self, line: str) -> None:
+        with self._lock:
+            if self._display is not None:
+                self._display.print(line)
+                return
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+def as_pypm_error(error: BaseException) -> PypmError:
+    """Fit any exception into the one error tree: what no room has translated is a bug, but for a full disk."""
+    if isinstance(error, PypmError):
+        return error
+    if isinstance(error, OSError) and error.strerror:
+        where = f" at `{os.fsdecode(error.filename)}`" if isinstance(error.filename, (str, bytes)) else ""
+        told = StorageError(f"the system refused{where}: {error.strerror}", reference="operating-system")
+        told.__cause__ = error.__cause__
+        return told
+    return InternalError(
+        f"pypm met a state that it believed to be impossible: {type(error).__name__}: {error}",
+        reference="bug",
+        hint="this is a bug of pypm; run the command again with `-vv` and report what it prints",
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen = {_sentence(error)}
+    cause = error.__cause__
+    while cause is not None:
+        sentence = _sentence(cause)
+        if sentence and not any(sentence in earlier for earlier in seen):
+            yield cause
+        seen.add(sentence)
+        cause = cause.__cause__
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, PypmError):
+        return error.message
+    if isinstance(error, OSError) and error.strerror:
+        where = f": `{os.fsdecode(error.filename)}`" if isinstance(error.filename, (str, bytes)) else ""
+        return error.strerror + where
+    return str(error) or type(error).__name__
+
+
+@contextmanager
+def closing(console: Console) -> Iterator[Console]:
+    """Remove the live display on every way out."""
+    try:
+        yield console
+    finally:
+        console.close()

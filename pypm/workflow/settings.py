@@ -1,0 +1,158 @@
+"""What the user, not the project, decides: command line, environment, the user's and the system's pypm.toml.
+
+A project that comes from elsewhere must not choose where the cache lies or whether the network is used, so
+these keys are never read from `[tool.pypm]`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pypm.codec.toml import parse_toml
+from pypm.errors import ConfigurationError, UsageError
+from pypm.files import storage_errors
+from pypm.model.project import Index
+from pypm.paths import cache_home, find_project_root, system_configuration_file, user_configuration_file
+
+_KEYS: Mapping[str, type] = {
+    "cache-dir": str,
+    "default-index": str,
+    "offline": bool,
+    "python": str,
+}
+"""What a pypm.toml may say, and of which type."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What the command line, or the environment in its place, says about one run."""
+
+    project: Path | None = None
+    """Look for the project from here in place of the working directory."""
+    config_file: Path | None = None
+    no_config: bool = False
+    cache_dir: Path | None = None
+    no_cache: bool = False
+    offline: bool = False
+    python: str | None = None
+    default_index: str | None = None
+    index: tuple[str, ...] = ()
+    """`NAME=URL` each; preferred to the project's own."""
+    find_links: tuple[str, ...] = ()
+    resolution: str | None = None
+    prerelease: str | None = None
+    exclude_newer: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The answer, one value each."""
+
+    start: Path
+    """Where the project is looked for, from here upward."""
+    root: Path | None
+    """The project's folder, if there is one."""
+    cache: Path | None
+    """The cache's root; None asks for a temporary one (`--no-cache`)."""
+    offline: bool
+    python: str | None
+    default_index: str | None
+    """A mirror of the default index; the lock does not depend on it."""
+    indexes: tuple[Index, ...]
+    """Indexes of the command line; they are part of the inputs that the lock answers to."""
+    resolution: str | None
+    prerelease: str | None
+    exclude_newer: str | None
+
+
+def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Join the command line with the configuration files.
+
+    Raises:
+        ConfigurationError: a pypm.toml is malformed; all its problems are told at once.
+        UsageError: `--index` or `--project` cannot be meant.
+        StorageError: a pypm.toml cannot be read.
+    """
+    configured = _configured(overrides, environ)
+    start = (overrides.project or Path.cwd()).absolute()
+    if overrides.project is not None and not start.is_dir():
+        raise UsageError(f"`--project {overrides.project}` is not a folder", reference="no-such-folder")
+    cache = overrides.cache_dir or configured.get("cache-dir")
+    return Settings(
+        start=start,
+        root=find_project_root(start),
+        cache=None if overrides.no_cache else _cache(cache, environ),
+        offline=overrides.offline or bool(configured.get("offline")),
+        python=overrides.python or configured.get("python"),
+        default_index=overrides.default_index or configured.get("default-index"),
+        indexes=_indexes(overrides),
+        resolution=overrides.resolution,
+        prerelease=overrides.prerelease,
+        exclude_newer=overrides.exclude_newer,
+    )
+
+
+def configuration_files(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """Return the files that are read, the weakest first, whether or not they exist."""
+    if overrides.no_config:
+        return ()
+    return (
+        system_configuration_file(environ),
+        overrides.config_file or user_configuration_file(environ),
+    )
+
+
+def _configured(overrides: Overrides, environ: Mapping[str, str]) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for path in configuration_files(overrides, environ):
+        with storage_errors(f"read `{path}`"):
+            try:
+                content = path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                if path == overrides.config_file:
+                    raise UsageError(f"there is no `{path}`", reference="no-such-file") from None
+                continue
+        joined.update(_checked(parse_toml(content, file_name=str(path)), path))
+    return joined
+
+
+def _checked(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    problems = []
+    for key, value in table.items():
+        if key not in _KEYS:
+            problems.append(f"`{key}`: unknown; known are {', '.join(f'`{known}`' for known in _KEYS)}")
+        elif not isinstance(value, _KEYS[key]):
+            problems.append(f"`{key}`: must be {'true or false' if _KEYS[key] is bool else 'a string'}")
+    if problems:
+        raise ConfigurationError(
+            f"`{path}` is not a configuration of pypm",
+            reference="malformed-configuration",
+            details=tuple(problems),
+        )
+    return table
+
+
+def _cache(chosen: Path | str | None, environ: Mapping[str, str]) -> Path:
+    return cache_home(environ) if chosen is None else Path(chosen).expanduser().absolute()
+
+
+def _indexes(overrides: Overrides) -> tuple[Index, ...]:
+    made = []
+    for text in overrides.index:
+        name, equals, url = text.partition("=")
+        if not equals or not url or not name.replace("-", "").replace("_", "").isalnum():
+            raise UsageError(
+                f"`--index {text}` does not name the index",
+                reference="malformed-index",
+                hint="write it as `--index NAME=URL`",
+            )
+        made.append(Index(name=name, url=url))
+    made += [
+        Index(name=f"find-links-{number}", url=url, flat=True)
+        for number, url in enumerate(overrides.find_links, start=1)
+    ]
+    return tuple(made)
