@@ -19,6 +19,9 @@ class Selection:
     groups: frozenset[NormalizedName] = frozenset()
     project: bool = True
     """Whether the project itself is installed (`--no-install-project` says no)."""
+    dependencies: bool = True
+    """Whether the project's own dependencies are installed; false for `--only-group`, where packages that only
+    they reach are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
