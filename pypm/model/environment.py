@@ -22,10 +22,12 @@ class Environment:
     interpreter: Interpreter
     wheels: tuple[StoredWheel, ...]
     """Sorted by name."""
+    project_layers: tuple[StoredWheel, ...] = ()
+    """The project itself and other editable trees, as their editable wheels; not part of the digest."""
     base: Path
     """A small generated layer: `pyvenv.cfg`, `bin/python`, scripts with their shebang, RECORD rows for them."""
 
     @property
     def layers(self) -> tuple[Path, ...]:
         """Overlay layers, the topmost first."""
-        return (self.base, *(wheel.prefix for wheel in self.wheels))
+        return (self.base, *(wheel.prefix for wheel in (*self.project_layers, *self.wheels)))

@@ -15,13 +15,15 @@ class ManifestEntry:
     """One file of a stored tree."""
 
     path: str
-    """Posix, relative to the tree's `prefix/` folder."""
+    """Posix, relative to the tree's `prefix/` folder; `../scripts/NAME` for what lies in `scripts/`."""
     mode: int
     """Permission bits: 0o444 or 0o555."""
     size_bytes: int
     sha256: Sha256
     derived: bool = False
-    """Made by pypm (bytecode, INSTALLER), not part of the wheel and not of its Merkle root."""
+    """Made by pypm (bytecode, INSTALLER, RECORD), not part of the wheel and not of its Merkle root."""
+    archive_path: str = ""
+    """The file's name in the wheel, which is its Merkle leaf's path; empty for derived files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,9 @@ class StoredWheel:
     entry_points: tuple[EntryPoint, ...] = ()
     scripts: tuple[str, ...] = ()
     """Names in `scripts/`: `.data/scripts` files whose `#!python` line is rewritten for each environment."""
+    startup_code: tuple[str, ...] = ()
+    """Paths below `prefix/` that run without being asked for: `.pth` files, `sitecustomize`, and programs
+    named like a tool of the system."""
     dist_info: str
     """Folder name of the `.dist-info` below site-packages."""
 

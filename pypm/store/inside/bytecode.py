@@ -1,0 +1,58 @@
+"""Compile sources once, for every environment that will ever link them.
+
+The files are "unchecked hash" ones: they are valid whatever the times on disk say, and the interpreter never reads
+the source to find out, which is right for a tree that nobody may change.
+
+Source: PEP 552.
+"""
+
+# ruff: noqa: PTH - descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import marshal
+import os
+import sys
+import warnings
+
+_UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: bit 0 hash-based, bit 1 checked
+
+
+def compile_sources(staging: str, sources: list[str], mtime_ns: int) -> list[tuple[str, int, str]]:
+    """Compile each source below `staging`; return (path, size, sha256) of what was written.
+
+    A source that does not compile (a template, a file for another Python) stays without bytecode, as with every
+    installer; so does one whose bytecode the wheel itself brings.
+    """
+    warnings.simplefilter("ignore")
+    written = []
+    for source in sources:
+        folder, name = os.path.split(source)
+        cached = f"{folder}/__pycache__/{name[:-3]}.{sys.implementation.cache_tag}.pyc"
+        target = f"{staging}/{cached}"
+        if os.path.lexists(target):
+            continue
+        with open(f"{staging}/{source}", "rb") as stream:
+            text = stream.read()
+        try:
+            # The recorded name is replaced when a module is imported; below `prefix/` it is the same for all.
+            code = compile(text, source.partition("/")[2], "exec", dont_inherit=True, optimize=0)
+        except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+            continue
+        content = b"".join(
+            (
+                importlib.util.MAGIC_NUMBER,
+                _UNCHECKED_HASH,
+                importlib.util.source_hash(text),
+                marshal.dumps(code),
+            )
+        )
+        os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+        written.append((cached, len(content), hashlib.sha256(content).hexdigest()))
+    return written
