@@ -1,0 +1,149 @@
+"""File names of wheels and source distributions, parsed fast enough for pages with thousands of them.
+
+As strict as `packaging.utils`, against which the tests hold it, and never laxer; the difference is what is
+remembered. A page repeats the same few versions and tags over and over, so both are parsed once.
+
+Source: the binary and source distribution format specifications; PEP 425, PEP 440, PEP 625.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+SDIST_EXTENSIONS = (".tar.gz", ".zip")
+
+_MAX_NAME_BYTES = 255
+"""No file system of ours stores longer names (NAME_MAX)."""
+
+_MAX_TAGS = 4096
+"""A compressed tag set multiplies; real ones stay below a hundred."""
+
+_PROJECT_NAME = re.compile(r"[\w.]+")
+_BUILD = re.compile(r"(\d+)(.*)", re.ASCII)
+_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f]")
+
+
+class WheelName(NamedTuple):
+    """The parts of a wheel's file name. A named tuple: pages hold thousands."""
+
+    name: NormalizedName
+    version: Version
+    build: tuple[()] | tuple[int, str]
+    """Sorts after the version: the higher build of equal wheels is preferred."""
+    tags: str
+    """As written (`py2.py3-none-any`); `expand_tags` multiplies it out."""
+
+
+class SdistName(NamedTuple):
+    """The parts of a source distribution's file name."""
+
+    name: NormalizedName
+    version: Version
+
+
+def parse_wheel_name(filename: str) -> WheelName | None:
+    """Return the parts of a wheel's file name, or None when it is not a valid one.
+
+    None rather than an exception: a page may list thousands of files that are no wheels.
+    """
+    if not filename.endswith(".whl") or not is_safe_filename(filename):
+        return None
+    parts = filename[:-4].split("-")
+    if len(parts) == 5:
+        name_part, version_part, *tag_parts = parts
+        build: tuple[()] | tuple[int, str] = ()
+    elif len(parts) == 6:
+        name_part, version_part, build_part, *tag_parts = parts
+        match = _BUILD.match(build_part)
+        if match is None or len(match[1]) > 18:
+            return None
+        build = (int(match[1]), match[2])
+    else:
+        return None
+    name = _wheel_project(name_part)
+    version = parse_version(version_part)
+    tags = "-".join(tag_parts)
+    if name is None or version is None or not _is_tag_set(tags):
+        return None
+    return WheelName(name, version, build, tags)
+
+
+def parse_sdist_name(filename: str) -> SdistName | None:
+    """Return the parts of a source distribution's file name, or None when it is not a valid one."""
+    for extension in SDIST_EXTENSIONS:
+        if filename.endswith(extension):
+            break
+    else:
+        return None
+    name_part, _, version_part = filename[: -len(extension)].rpartition("-")
+    if not name_part or not is_safe_filename(filename):
+        return None
+    version = parse_version(version_part)
+    if version is None:
+        return None
+    return SdistName(canonicalize_name(name_part), version)
+
+
+@lru_cache(maxsize=1 << 14)
+def parse_version(text: str) -> Version | None:
+    """Return the version, the same object for the same text, or None when it is not one."""
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def expand_tags(tags: str) -> frozenset[str]:
+    """Multiply a compressed tag set out: `py2.py3-none-any` is `py2-none-any` and `py3-none-any`.
+
+    `tags` is the field of a name that `parse_wheel_name` accepted.
+    """
+    interpreters, abis, platforms = (part.split(".") for part in tags.lower().split("-"))
+    return frozenset(
+        f"{interpreter}-{abi}-{platform}"
+        for interpreter in interpreters
+        for abi in abis
+        for platform in platforms
+    )
+
+
+def filename_of_url(url: str) -> str:
+    """Return the last path segment of a URL, percent-decoded, without query and fragment; possibly empty."""
+    segment = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    return unquote(segment) if "%" in segment else segment
+
+
+def is_safe_filename(filename: str) -> bool:
+    """Tell whether a name from outside can be used as the name of one file in a folder, nothing else."""
+    return (
+        bool(filename)
+        and filename not in (".", "..")
+        and (filename.isascii() or filename.isprintable())
+        and len(filename.encode("utf-8", "surrogatepass")) <= _MAX_NAME_BYTES
+        and _UNSAFE.search(filename) is None
+    )
+
+
+@lru_cache(maxsize=4096)
+def _wheel_project(text: str) -> NormalizedName | None:
+    if "__" in text or _PROJECT_NAME.fullmatch(text) is None:
+        return None
+    return canonicalize_name(text)
+
+
+@lru_cache(maxsize=4096)
+def _is_tag_set(tags: str) -> bool:
+    parts = [part.split(".") for part in tags.split("-")]
+    if any("" in part for part in parts):
+        return False
+    interpreters, abis, platforms = parts
+    if len(interpreters) * len(abis) * len(platforms) > _MAX_TAGS:
+        return False
+    return all(interpreter.isidentifier() for interpreter in interpreters)

@@ -1,0 +1,323 @@
+"""Project pages of an index: HTML or JSON to file entries, and nothing that a page may not say.
+
+A page is hostile until shown otherwise. It may be a login form, an error in HTML, a link to `file:`, a name
+with `..` in it. Entries that cannot be used safely are left out; a page on which nothing is usable is refused
+with what it seems to be.
+
+Source: PEP 503 (HTML), PEP 691 (JSON), PEP 592 (yanked), PEP 629 (version), PEP 658 and 714 (metadata),
+PEP 700 (size, upload time).
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+from selectolax.lexbor import LexborHTMLParser
+
+from pypm.codec.filenames import SDIST_EXTENSIONS, filename_of_url, is_safe_filename
+from pypm.errors import IndexAccessError
+from pypm.model.artifact import IndexFile, Sha256
+
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
+"""JSON where the index has it: it is parsed faster and carries sizes."""
+
+SUPPORTED_MAJOR = 1
+"""PEP 629: a page of a newer major version may mean something else by the same words."""
+
+_ARCHIVES = (".whl", *SDIST_EXTENSIONS)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_LINK_SCHEMES = {
+    "https": frozenset({"https"}),
+    "http": frozenset({"http", "https"}),
+    "file": frozenset({"file", "http", "https"}),
+}
+"""Where a page may lead: never from the network to this disk, never from an encrypted page to a plain
+file."""
+
+
+class PageFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One entry, compact: pages hold thousands, most of which nobody looks at. See `IndexFile`."""
+
+    filename: str
+    url: str
+    sha256: str | None = None
+    size_bytes: int | None = None
+    requires_python: str | None = None
+    yanked: str | None = None
+    upload_time: str | None = None
+    metadata_sha256: str | None = None
+    has_metadata: bool = False
+
+    def index_file(self) -> IndexFile:
+        """Return the entry as the model has it."""
+        return IndexFile(
+            filename=self.filename,
+            url=self.url,
+            sha256=None if self.sha256 is None else Sha256(self.sha256),
+            size_bytes=self.size_bytes,
+            requires_python=self.requires_python,
+            yanked=self.yanked,
+            upload_time=self.upload_time,
+            metadata_sha256=None if self.metadata_sha256 is None else Sha256(self.metadata_sha256),
+            has_metadata=self.has_metadata,
+        )
+
+
+class SimplePage(msgspec.Struct, frozen=True, array_like=True):
+    """A project page, or a flat page of links."""
+
+    name: str | None
+    """As the page gives it (JSON only)."""
+    entries: tuple[PageFile, ...]
+    """Wheels and source distributions in the page's order."""
+
+    @property
+    def files(self) -> tuple[IndexFile, ...]:
+        """Every entry as the model has it; made anew at each call."""
+        return tuple(entry.index_file() for entry in self.entries)
+
+
+def parse_page(content: bytes, content_type: str, *, url: str) -> SimplePage:
+    """Return the page's entries; links are made absolute against `url`, where the page was finally found.
+
+    Raises:
+        IndexAccessError: this is not a project page, or one of a newer major version.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json" or kind.endswith("+json"):
+        return _parse_json(content, url)
+    if kind in ("text/html", "application/xhtml+xml", "application/vnd.pypi.simple.v1+html", ""):
+        return _parse_html(content, url)
+    raise _not_a_page(url, f"is of type `{kind}`")
+
+
+class _JsonMeta(msgspec.Struct, frozen=True):
+    api_version: str = msgspec.field(name="api-version", default="1.0")
+
+
+class _JsonFile(msgspec.Struct, gc=False):
+    filename: str
+    url: str
+    hashes: dict[str, str] = {}
+    requires_python: str | None = msgspec.field(name="requires-python", default=None)
+    yanked: bool | str | None = False
+    size: int | None = None
+    upload_time: str | None = msgspec.field(name="upload-time", default=None)
+    core_metadata: bool | dict[str, str] | None = msgspec.field(name="core-metadata", default=None)
+    dist_info_metadata: bool | dict[str, str] | None = msgspec.field(name="dist-info-metadata", default=None)
+    legacy_metadata: bool | dict[str, str] | None = msgspec.field(
+        name="data-dist-info-metadata", default=None
+    )
+
+
+class _JsonPage(msgspec.Struct):
+    files: list[_JsonFile]
+    name: str | None = None
+    meta: _JsonMeta = _JsonMeta()
+
+
+_JSON = msgspec.json.Decoder(_JsonPage)
+
+
+def _parse_json(content: bytes, url: str) -> SimplePage:
+    try:
+        page = _JSON.decode(content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _not_a_page(url, f"is not the JSON of a project page ({error})") from error
+    _check_version(page.meta.api_version, url)
+    links = _Links(url, base=None)
+    for file in page.files:
+        advert = file.core_metadata
+        if advert is None:
+            advert = file.dist_info_metadata if file.dist_info_metadata is not None else file.legacy_metadata
+        links.add(
+            filename=file.filename,
+            href=file.url,
+            sha256=file.hashes.get("sha256"),
+            size_bytes=file.size if file.size is None or file.size >= 0 else None,
+            requires_python=file.requires_python or None,
+            yanked=file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None),
+            upload_time=file.upload_time,
+            metadata_sha256=advert.get("sha256") if isinstance(advert, dict) else None,
+            has_metadata=bool(advert) or isinstance(advert, dict),
+        )
+    return SimplePage(page.name, links.finish())
+
+
+def _parse_html(content: bytes, url: str) -> SimplePage:
+    tree = LexborHTMLParser(content)
+    for meta in tree.css('meta[name="pypi:repository-version"]'):
+        _check_version(meta.attributes.get("content") or "", url)
+    anchors = tree.css("a[href]")
+    base = tree.css_first("base[href]")
+    links = _Links(url, base=None if base is None else base.attributes.get("href"))
+    for anchor in anchors:
+        attributes = anchor.attributes
+        href = attributes["href"] or ""
+        target, _, fragment = href.partition("#")
+        filename = filename_of_url(target)
+        if not filename.endswith(_ARCHIVES):
+            # An address like `/download?id=7`: then the text is the name, as PEP 503 has it.
+            filename = anchor.text(strip=True)
+            if not filename.endswith(_ARCHIVES):
+                continue
+        advert = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata", "false"))
+        yanked = (attributes["data-yanked"] or "") if "data-yanked" in attributes else None
+        links.add(
+            filename=filename,
+            href=target.strip(),
+            sha256=_fragment_sha256(fragment),
+            size_bytes=None,
+            requires_python=attributes.get("data-requires-python") or None,
+            yanked=yanked,
+            upload_time=attributes.get("data-upload-time"),
+            metadata_sha256=_fragment_sha256(advert or ""),
+            has_metadata=advert != "false",
+        )
+    entries = links.finish()
+    if not entries:
+        _require_project_page(tree, url, has_anchors=bool(anchors))
+    return SimplePage(None, entries)
+
+
+def _fragment_sha256(fragment: str) -> str | None:
+    """Return the digest of `sha256=...`, possibly one of several parameters of a fragment."""
+    if fragment.startswith("sha256=") and "&" not in fragment:
+        return fragment[7:]
+    for parameter in fragment.split("&"):
+        if parameter.startswith("sha256="):
+            return parameter[7:]
+    return None
+
+
+class _Links:
+    """Collects entries, makes addresses absolute and leaves out what must not be followed."""
+
+    def __init__(self, url: str, *, base: str | None) -> None:
+        self._url = url
+        self._base = urljoin(url, base) if base else url
+        scheme = urlsplit(url).scheme.lower()
+        self._allowed = _LINK_SCHEMES.get(scheme, frozenset[str]())
+        self._prefixes = tuple(f"{scheme}://" for scheme in self._allowed if scheme != "file")
+        self._entries: list[PageFile] = []
+        self._refused: str | None = None
+
+    def add(  # noqa: PLR0913 - the fields of one entry, by name
+        self,
+        *,
+        filename: str,
+        href: str,
+        sha256: str | None,
+        size_bytes: int | None,
+        requires_python: str | None,
+        yanked: str | None,
+        upload_time: str | None,
+        metadata_sha256: str | None,
+        has_metadata: bool,
+    ) -> None:
+        """Keep the entry when it is a wheel or sdist that may be fetched."""
+        if not filename.endswith(_ARCHIVES):
+            return
+        if not href.startswith(self._prefixes) or "@" in href or "\\" in href:
+            joined = _absolute(self._base, href)
+            if joined is None or urlsplit(joined).scheme not in self._allowed:
+                self._refused = f"leads to `{redact(href)}`, which a page of this kind must not"
+                return
+            href = joined
+        if not is_safe_filename(filename):
+            self._refused = f"names a file `{filename!a}`, which is no plain file name"
+            return
+        if sha256 is not None and _SHA256.fullmatch(sha256) is None:
+            sha256 = sha256.lower()
+            if _SHA256.fullmatch(sha256) is None:
+                # A hash that cannot be checked is no weaker promise than a wrong one.
+                self._refused = f"gives `{filename}` a sha256 that is not one"
+                return
+        if metadata_sha256 is not None and _SHA256.fullmatch(metadata_sha256) is None:
+            metadata_sha256, has_metadata = None, False
+        self._entries.append(
+            PageFile(
+                filename,
+                href.partition("#")[0] if "#" in href else href,
+                sha256,
+                size_bytes,
+                requires_python,
+                yanked,
+                upload_time,
+                metadata_sha256,
+                has_metadata,
+            )
+        )
+
+    def finish(self) -> tuple[PageFile, ...]:
+        """Return the entries; when every one was refused, say why instead of showing an empty project."""
+        if self._refused is not None and not self._entries:
+            raise _not_a_page(self._url, self._refused)
+        return tuple(self._entries)
+
+
+def _absolute(base: str, href: str) -> str | None:
+    """Return an absolute address without credentials, or None when there is no making sense of it."""
+    try:
+        parts = urlsplit(urljoin(base, href))
+        _ = parts.port
+    except ValueError:
+        return None
+    if "\\" in parts.netloc or "\\" in parts.path or (not parts.hostname and parts.scheme != "file"):
+        return None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def redact(url: str) -> str:
+    """Return an address fit for messages: no credentials, no query, and of a bearable length."""
+    scheme, separator, rest = url.partition("://")
+    if separator:
+        authority, slash, path = rest.partition("/")
+        url = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    url = url.partition("#")[0].partition("?")[0]
+    return url if len(url) <= 200 else f"{url[:197]}..."
+
+
+def _check_version(text: str, url: str) -> None:
+    match = re.fullmatch(r"(\d{1,6})\.\d{1,6}", text.strip(), re.ASCII)
+    if match is None:
+        raise _not_a_page(url, f"claims the interface version `{text[:40]}`, which is not one")
+    if int(match[1]) > SUPPORTED_MAJOR:
+        raise IndexAccessError(
+            f"`{redact(url)}` speaks version {text.strip()} of the index interface,"
+            f" and this pypm knows {SUPPORTED_MAJOR}",
+            reference="index-too-new",
+            hint="use a newer pypm, or another index",
+        )
+
+
+def _require_project_page(tree: LexborHTMLParser, url: str, *, has_anchors: bool) -> None:
+    """Return when a page without a usable file may be an empty project; raise saying what it is otherwise."""
+    if tree.css_first('input[type="password"]') is not None or _is_login_address(url):
+        raise IndexAccessError(
+            f"`{redact(url)}` answered with a login page",
+            reference="index-login-page",
+            hint="give credentials for the index: in `~/.netrc`, in its URL, or in the environment",
+        )
+    if tree.css_first("form") is not None:
+        raise _not_a_page(url, "is a form, not a list of links")
+    title = tree.css_first("title")
+    is_index = title is not None and title.text().strip().lower().startswith(("links for", "simple index"))
+    if is_index or has_anchors or tree.css_first('meta[name="pypi:repository-version"]') is not None:
+        return
+    raise _not_a_page(url, "holds no links")
+
+
+def _is_login_address(url: str) -> bool:
+    segments = urlsplit(url).path.lower().split("/")
+    return not {"login", "signin", "sign-in", "sso", "oauth", "authorize"}.isdisjoint(segments)
+
+
+def _not_a_page(url: str, what: str) -> IndexAccessError:
+    return IndexAccessError(
+        f"the answer of `{redact(url)}` {what}",
+        reference="index-not-a-page",
+        hint="check the index's URL; most end in `/simple`",
+    )
