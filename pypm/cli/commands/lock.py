@@ -1,0 +1,61 @@
+"""`pypm lock`: resolve the requirements into pypm.lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pypm.cli.app import Command, Invocation
+from pypm.cli.options import flag, index_flags, json_flag, resolution_flags
+
+
+@click.command(cls=Command)
+@flag("--check", is_flag=True, help="Write nothing; exit 1 when the lock would change.")
+@flag("--dry-run", is_flag=True, help="Write nothing; print what would change.")
+@flag("--refresh", is_flag=True, help="Ask for file lists, sizes and hashes anew; no pin moves.")
+@flag("-U", "--upgrade", is_flag=True, help="Let every pin move to the newest version that fits.")
+@flag(
+    "-P",
+    "--upgrade-package",
+    multiple=True,
+    metavar="NAME",
+    help="Let this pin move; repeatable. `NAME==VERSION` moves it there.",
+)
+@index_flags
+@resolution_flags
+@json_flag
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    check: bool,
+    dry_run: bool,
+    refresh: bool,
+    upgrade: bool,
+    upgrade_package: tuple[str, ...],
+    as_json: bool,
+    **resolving: Any,
+) -> int:
+    """Resolve the project's requirements into pypm.lock.
+
+    The lock holds for every platform and Python that the project admits. Pins that still fit stay.
+    """
+    from pypm.workflow.lock import LockRequest, lock
+
+    request = LockRequest(
+        check=check, dry_run=dry_run, refresh=refresh, upgrade=upgrade, upgrade_packages=upgrade_package
+    )
+    with invocation.context(**resolving) as context:
+        outcome = lock(context, request)
+    if as_json:
+        invocation.console.data_json(
+            {
+                "changed": outcome.changed,
+                "packages": len(outcome.lock.packages),
+                "changes": [
+                    {"name": change.name, "before": change.before, "after": change.after}
+                    for change in outcome.changes
+                ],
+            }
+        )
+    return 1 if check and outcome.changed else 0

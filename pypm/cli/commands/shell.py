@@ -1,0 +1,48 @@
+"""`pypm shell`: a shell, or the interpreter, in the project's environment, inside the sandbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from pypm.cli.app import Invocation
+from pypm.cli.commands.run import selection_request
+from pypm.cli.options import flag, selection_flags, state_flags
+from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values
+
+
+@click.command(cls=SandboxedCommand)
+@flag("--repl", is_flag=True, help="Open the interpreter in place of a shell.")
+@selection_flags
+@state_flags
+@sandbox_flags
+@flag("--profile", metavar="NAME", help="Use this profile of [tool.pypm.sandbox].")
+@flag("--explain", is_flag=True, help="Open nothing; print what the shell would be allowed.")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    repl: bool,
+    locked: bool,
+    frozen: bool,
+    profile: str | None,
+    explain: bool,
+    **flags: Any,
+) -> int:
+    """Open a shell in the project's environment, inside the sandbox."""
+    from pypm.workflow.run import RunRequest, run, shell_words
+
+    request = RunRequest(
+        words=("python",) if repl else shell_words(),
+        selection=selection_request(flags),
+        locked=locked,
+        frozen=frozen,
+        profile=profile or "shell",
+        sandbox=sandbox_values(flags),
+        explain=explain,
+    )
+    with invocation.context() as context:
+        outcome = run(context, request)
+    if outcome.explanation is not None:
+        invocation.console.data(outcome.explanation)
+    return outcome.exit_code

@@ -1,0 +1,121 @@
+"""Looking after the cache: how large it is, and removing what nobody uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pypm.errors import StorageError
+from pypm.files import remove_tree, storage_errors
+from pypm.paths import Cache
+from pypm.workflow.context import Context
+
+_SECONDS_PER_DAY = 86_400
+
+
+def measure(context: Context) -> dict[str, int]:
+    """Return how many bytes of disk each bucket of the cache takes; hard links count once."""
+    seen: set[tuple[int, int]] = set()
+    return {
+        bucket.name: sum(_disk_bytes(bucket, seen)) for bucket in _buckets(context.cache) if bucket.is_dir()
+    }
+
+
+def clean(context: Context) -> int:
+    """Remove the whole cache and return the bytes that it took.
+
+    Only the buckets that pypm knows are removed, never the root itself: `PYPM_CACHE_DIR` may name a folder
+    that holds other things, too.
+    """
+    freed_bytes = sum(measure(context).values())
+    for bucket in _buckets(context.cache):
+        remove_tree(bucket)
+    return freed_bytes
+
+
+def prune(context: Context, *, unused_days: int, dry_run: bool) -> int:
+    """Remove what was not used within `unused_days`, and all rests of killed processes; return the bytes freed.
+
+    Downloaded archives go whenever their unpacked tree is in the store, since nothing reads them again. Run
+    plans go whenever anything goes: they name trees of the store.
+    """
+    cache = context.cache
+    limit = time.time() - unused_days * _SECONDS_PER_DAY
+    gone = [*_unused(cache, limit), *_rests(cache)]
+    seen: set[tuple[int, int]] = set()
+    freed_bytes = sum(size for path in gone for size in _disk_bytes(path, seen))
+    if not dry_run:
+        if gone:
+            remove_tree(cache.plans)
+        for path in gone:
+            remove_tree(path)
+    return freed_bytes
+
+
+def _buckets(cache: Cache) -> tuple[Path, ...]:
+    return (
+        cache.wheels,
+        cache.store,
+        cache.index,
+        cache.builds,
+        cache.plans,
+        cache.interpreters,
+        cache.scratch,
+    )
+
+
+def _unused(cache: Cache, limit: float) -> Iterator[Path]:
+    """Trees two levels below a bucket (`<sha256[:2]>/<sha256>...`) whose last use lies before `limit`."""
+    for bucket in (cache.wheels, cache.store, cache.builds):
+        for entry in _children(bucket):
+            for tree in _children(entry):
+                if _last_used(tree) < limit:
+                    yield tree
+
+
+def _rests(cache: Cache) -> Iterator[Path]:
+    """What killed processes left: scratch folders older than a day, which no running process still fills."""
+    limit = time.time() - _SECONDS_PER_DAY
+    for entry in _children(cache.scratch):
+        if _last_used(entry) < limit:
+            yield entry
+
+
+def _children(folder: Path) -> list[Path]:
+    with storage_errors(f"list `{folder}`"):
+        try:
+            return sorted(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+
+def _last_used(path: Path) -> float:
+    with storage_errors(f"look at `{path}`"):
+        status = path.lstat()
+        return max(status.st_mtime, status.st_atime)
+
+
+def _disk_bytes(path: Path, seen: set[tuple[int, int]]) -> Iterator[int]:
+    """Yield the bytes of disk of each file below `path`, without following links."""
+    pending = [os.fspath(path)]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
+                        continue
+                    status = entry.stat(follow_symlinks=False)
+                    if (identity := (status.st_dev, status.st_ino)) not in seen:
+                        seen.add(identity)
+                        yield status.st_blocks * 512
+        except NotADirectoryError:
+            yield path.lstat().st_blocks * 512
+        except FileNotFoundError:
+            continue  # Another process removed it meanwhile.
+        except OSError as error:
+            raise StorageError(
+                f"cannot look through `{path}`: {error.strerror}", reference="storage-failed"
+            ) from error

@@ -1,0 +1,74 @@
+"""Reading and writing pypm.lock: missing, damaged and stale are three different errors, each with its mend."""
+
+from __future__ import annotations
+
+from pypm.codec.lockfile import dump_lock, load_lock
+from pypm.codec.pyproject import content_hash
+from pypm.errors import LockError
+from pypm.files import storage_errors, write_atomically
+from pypm.model.lock import Lock
+from pypm.paths import LOCK_FILE
+from pypm.workflow.context import Context
+
+
+def read_lock(context: Context) -> Lock:
+    """Return the project's lock, whether or not it still fits the project.
+
+    Raises:
+        LockError: there is none, it is damaged, or of a newer format.
+    """
+    lock = read_lock_if_any(context)
+    if lock is None:
+        raise LockError(
+            f"there is no `{LOCK_FILE}` in `{context.root}`",
+            reference="missing-lock",
+            hint="`pypm lock` makes it",
+        )
+    return lock
+
+
+def read_lock_if_any(context: Context) -> Lock | None:
+    """Return the project's lock, or None where there is none.
+
+    Raises:
+        LockError: it is damaged, or of a newer format.
+    """
+    content = read_lock_bytes(context)
+    return None if content is None else load_lock(content)
+
+
+def read_lock_bytes(context: Context) -> bytes | None:
+    """Return the lock's bytes, or None where there is none."""
+    with storage_errors(f"read `{context.lock_path}`"):
+        try:
+            return context.lock_path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def fits(context: Context, lock: Lock) -> bool:
+    """Whether the lock answers to what the project asks for now."""
+    return lock.content_hash == content_hash(context.project)
+
+
+def require_fitting(context: Context, lock: Lock) -> None:
+    """Refuse a stale lock.
+
+    Raises:
+        LockError: the project changed after the lock was made.
+    """
+    if not fits(context, lock):
+        raise LockError(
+            f"`{LOCK_FILE}` does not fit `pyproject.toml` any more",
+            reference="stale-lock",
+            hint="run `pypm lock` and commit the result",
+        )
+
+
+def write_lock(context: Context, lock: Lock) -> bool:
+    """Write the lock in one rename, unless its bytes are there already; return whether anything was written."""
+    content = dump_lock(lock)
+    if read_lock_bytes(context) == content:
+        return False
+    write_atomically(context.lock_path, content)
+    return True
