@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NewType, TypeAlias
 
@@ -14,8 +15,9 @@ from pypm.files import storage_errors
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits, without the `sha256:` prefix. Checked where it is parsed."""
 
-Content: TypeAlias = "str | int | bool | list[Content] | tuple[Content, ...] | dict[str, Content] | None"
-"""What `content_digest` accepts: JSON without floating-point numbers, whose text is not canonical."""
+Content: TypeAlias = "str | int | bool | Sequence[Content] | Mapping[str, Content] | None"
+"""What `content_digest` accepts: JSON's lists and objects, without floating-point numbers, whose text is not
+canonical."""
 
 CHUNK_BYTES = 1 << 18
 """Read size for files: large enough that the interpreter's share of hashing is negligible."""

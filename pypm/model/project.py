@@ -139,3 +139,5 @@ class Project:
     """`[tool.pypm.sandbox]` as written; `pypm.isolation` gives it meaning and refuses what it does not know."""
     tool: Mapping[str, Any]
     """The rest of `[tool.pypm]`, for the rooms that own those keys."""
+    scripts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Console and GUI scripts: name to object reference (`module:function`)."""
