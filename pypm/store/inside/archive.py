@@ -8,7 +8,8 @@ merge. `zipfile` tolerates most of these.
 Source: PKWARE APPNOTE 6.3.10; the sections are named at the checks.
 """
 
-# ruff: noqa: PTH - descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+# Descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+# ruff: noqa: PTH
 
 from __future__ import annotations
 
@@ -306,11 +307,11 @@ def _widen(content: bytes, values: tuple[int, ...], name: str) -> tuple[int, ...
     if len(content) != 8 * wanted:
         # Writers that stream add the field for the sizes before they know whether they need it.
         if wanted == 0 and len(content) in (8, 16):
-            redundant = struct.unpack("<%dQ" % (len(content) // 8), content)
+            redundant = struct.unpack(f"<{len(content) // 8}Q", content)
             if redundant == values[: len(redundant)]:
                 return values
         raise Refusal("zip64-mismatch", f"the zip64 field of `{name}` does not fit its header")
-    wide = iter(struct.unpack("<%dQ" % wanted, content))
+    wide = iter(struct.unpack(f"<{wanted}Q", content))
     return tuple(next(wide) if value == _FULL32 else value for value in values)
 
 

@@ -6,7 +6,8 @@ the source to find out, which is right for a tree that nobody may change.
 Source: PEP 552.
 """
 
-# ruff: noqa: PTH - descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+# Descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+# ruff: noqa: PTH
 
 from __future__ import annotations
 

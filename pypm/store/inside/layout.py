@@ -52,7 +52,7 @@ def find_wheel(names: Iterable[str]) -> Wheel:
     folders = {name.split("/", 1)[0] for name in names if "/" in name}
     infos = sorted(folder for folder in folders if folder.lower().endswith(".dist-info"))
     if len(infos) != 1:
-        listed = " and ".join("`%s`" % info for info in infos) or "none"
+        listed = " and ".join(f"`{info}`" for info in infos) or "none"
         raise Refusal("dist-info", f"a wheel has exactly one `.dist-info` folder; this one has {listed}")
     wheel = Wheel(infos[0][: -len(".dist-info")])
     if infos[0] != wheel.dist_info or wheel.stem.count("-") != 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import re
 from keyword import iskeyword
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def parse_record(content: bytes, wheel: Wheel) -> dict[str, Row]:
     """Return the rows by path, those of RECORD itself and its signatures left out."""
     rows: dict[str, Row] = {}
     try:
-        table = list(csv.reader(_decode(content, "RECORD").splitlines(), strict=True))
+        table = list(csv.reader(io.StringIO(_decode(content, "RECORD"), newline=""), strict=True))
     except csv.Error as error:
         raise Refusal("malformed-record", f"RECORD cannot be read: {error}") from None
     for fields in table:

@@ -1,6 +1,7 @@
 """Unpack one wheel into an empty staging folder, verifying every byte on its way."""
 
-# ruff: noqa: PTH - descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+# Descriptors and text paths: `pathlib` would double the time of a wheel of small files.
+# ruff: noqa: PTH
 
 from __future__ import annotations
 

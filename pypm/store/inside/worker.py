@@ -28,8 +28,12 @@ def main() -> None:
     # Nothing that is printed by accident may be taken for an answer.
     os.dup2(2, 1)
     for line in sys.stdin:
-        answers.write(json.dumps(_answer(json.loads(line)), separators=(",", ":")) + "\n")
-        answers.flush()
+        try:
+            answers.write(json.dumps(_answer(json.loads(line)), separators=(",", ":")) + "\n")
+            answers.flush()
+        except BrokenPipeError:
+            # Whoever asked is gone; `_exit`, because closing the stream would fail once more.
+            os._exit(0)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
