@@ -1,0 +1,1 @@
+"""Summaries of weather stations, out of a table of daily measurements."""

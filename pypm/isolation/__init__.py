@@ -1,0 +1,44 @@
+"""Project and environment to a `sandbox.Policy`: what a run, a build, an unpacking may see and use.
+
+The room decides and describes; `sandbox` enforces. It writes nothing and reads little: links, whether a path
+exists, and where a `.git` file points.
+"""
+
+from __future__ import annotations
+
+from pypm.isolation.boundary import Boundary
+from pypm.isolation.build import (
+    BUILD_ENVIRONMENT,
+    BUILD_SOURCE,
+    BuildLayout,
+    build_command,
+    build_policy,
+    unpack_policy,
+)
+from pypm.isolation.explain import Explanation, explain
+from pypm.isolation.failures import isolation_errors
+from pypm.isolation.options import HostPort, RunOptions, grants, merge
+from pypm.isolation.run import Caller, run_policy
+from pypm.isolation.settings import Settings, parse_flags, parse_settings
+
+__all__ = [
+    "BUILD_ENVIRONMENT",
+    "BUILD_SOURCE",
+    "Boundary",
+    "BuildLayout",
+    "Caller",
+    "Explanation",
+    "HostPort",
+    "RunOptions",
+    "Settings",
+    "build_command",
+    "build_policy",
+    "explain",
+    "grants",
+    "isolation_errors",
+    "merge",
+    "parse_flags",
+    "parse_settings",
+    "run_policy",
+    "unpack_policy",
+]

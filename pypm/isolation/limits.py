@@ -1,0 +1,58 @@
+"""Options that mean the same in every policy: network, limits, guarantees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pypm.isolation.options import HostPort, RunOptions
+from sandbox import Guarantee, Limits, Mount, Network
+
+_WEB_PORTS = (443, 80)
+
+_GPU_NODES = ("nvidia*", "nvidia-caps/*", "dri/card*", "dri/renderD*", "kfd", "dxg")
+"""CUDA (NVIDIA), ROCm (`kfd`), Direct Rendering, and the paravirtual GPU of WSL."""
+
+
+def network(options: RunOptions) -> Network:
+    """Nothing but loopback, unless hosts are named or the caller's network is asked for."""
+    if options.allow_all_net:
+        return Network.HOST
+    pairs = dict.fromkeys(pair for place in options.allow_net for pair in _pairs(place))
+    return Network.hosts(*pairs) if pairs else Network.NONE
+
+
+def _pairs(place: HostPort) -> Iterable[tuple[str, int]]:
+    ports = _WEB_PORTS if place.port is None else (place.port,)
+    return ((place.host, port) for port in ports)
+
+
+def limits(options: RunOptions) -> Limits:
+    """The limits that were asked for; what was not stays as the caller has it."""
+    return Limits(
+        wall_clock_seconds=options.timeout_seconds,
+        memory_bytes=options.memory_bytes,
+        processes=options.pids,
+    )
+
+
+def guarantees(options: RunOptions) -> frozenset[Guarantee]:
+    """What must be enforced: everything, unless weaker isolation was asked for by name.
+
+    Then only what the project's `require` insists on; the sandbox refuses where the weaker backend lacks it.
+    """
+    return frozenset(Guarantee) if options.isolation is None else frozenset(options.require)
+
+
+def devices(options: RunOptions) -> tuple[Mount, ...]:
+    """The device nodes that were asked for; of a GPU those that this machine has."""
+    mounts: list[Mount] = []
+    for name in options.allow_device:
+        nodes = _gpu_nodes() if name == "gpu" else [name]
+        mounts += [Mount.device(node, optional=name == "gpu") for node in nodes]
+    return tuple(mounts)
+
+
+def _gpu_nodes() -> list[str]:
+    nodes = {path for pattern in _GPU_NODES for path in Path("/dev").glob(pattern) if path.is_char_device()}
+    return [str(path) for path in sorted(nodes)]

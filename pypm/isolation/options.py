@@ -1,0 +1,79 @@
+"""What a run is allowed beyond the default, as data: from a profile, the command line, or both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from sandbox import Guarantee, Isolation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPort:
+    """One place on the network that the payload may reach."""
+
+    host: str
+    port: int | None = None
+    """None: the ports that the web uses (80 and 443)."""
+
+    def __str__(self) -> str:
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """Everything that `run`, `shell`, builds and hooks can be given. A scalar that is None was not said."""
+
+    allow_net: tuple[HostPort, ...] = ()
+    allow_all_net: bool | None = None
+    """The caller's own network. Takes precedence over `allow_net`."""
+    allow_read: tuple[Path, ...] = ()
+    """Absolute paths, visible read-only where they lie."""
+    allow_write: tuple[Path, ...] = ()
+    """Absolute paths, writable where they lie."""
+    allow_env: tuple[str, ...] = ()
+    """Names of the caller's variables, or prefixes that end in `*`. One that is not set stays not set."""
+    allow_device: tuple[str, ...] = ()
+    """`gpu`, or the path of a device node."""
+    memory_bytes: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    timeout_seconds: float | None = None
+    read_only: bool | None = None
+    """The project itself is read-only too."""
+    require: tuple[Guarantee, ...] = ()
+    isolation: Isolation | None = None
+    """None: the strongest that the host has. A weaker one is only ever used when it is named."""
+
+
+def merge(base: RunOptions, over: RunOptions) -> RunOptions:
+    """Put `over` (flags) on top of `base` (a profile): lists add up, a scalar that was said replaces.
+
+    Lists add because a flag is there to grant one thing more for one run; there is no flag that takes a
+    grant of the profile away, for that is what another profile is for.
+    """
+    changes: dict[str, Any] = {}
+    for field in fields(RunOptions):
+        below, above = getattr(base, field.name), getattr(over, field.name)
+        if isinstance(below, tuple):
+            changes[field.name] = below + tuple(item for item in above if item not in below)
+        elif above is not None:
+            changes[field.name] = above
+    return replace(base, **changes)
+
+
+def grants(options: RunOptions) -> tuple[str, ...]:
+    """Say in one line each what these options open, so that the output can show a project's own grants."""
+    lines: list[str] = []
+    if options.isolation not in (None, Isolation.NAMESPACES):
+        lines.append(f"isolation is weakened to `{options.isolation.value}`")
+    if options.allow_all_net:
+        lines.append("the network of this machine")
+    elif options.allow_net:
+        lines.append("network to " + ", ".join(f"`{place}`" for place in options.allow_net))
+    lines += [f"reading `{path}`" for path in options.allow_read]
+    lines += [f"writing `{path}`" for path in options.allow_write]
+    lines += [f"the variable `{name}`" for name in options.allow_env]
+    lines += [f"the device `{name}`" for name in options.allow_device]
+    return tuple(lines)

@@ -1,0 +1,141 @@
+"""The policy of `run` and `shell`: a project, its environment, and what was granted besides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from pypm.errors import IsolationError
+from pypm.isolation import limits as limited
+from pypm.isolation.interpreter import interpreter_places
+from pypm.isolation.options import RunOptions
+from pypm.isolation.places import Places
+from pypm.isolation.protection import PROTECTED
+from pypm.isolation.repository import survey_repository
+from pypm.isolation.variables import HOME, made, passed
+from sandbox import Mount, Policy, Terminal
+
+if TYPE_CHECKING:
+    from pypm.model.environment import Environment
+
+
+class Rooted(Protocol):
+    """A project, as far as a policy is concerned."""
+
+    @property
+    def root(self) -> Path:
+        """Its folder, absolute."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who starts the run: what the policy takes from the machine instead of from the project."""
+
+    variables: Mapping[str, str]
+    home: Path
+    cache: Path
+    """Downloads and store; never writable inside, even where it lies in the project."""
+    terminal: bool = False
+    """Standard input and output are a terminal: the payload gets one of its own."""
+
+
+def run_policy(
+    project: Rooted | None,
+    environment: Environment,
+    options: RunOptions,
+    caller: Caller,
+    *,
+    trees: Iterable[Path] = (),
+) -> Policy:
+    """Describe what a command of the project may see and use.
+
+    `project` is None for a tool or script that belongs to none. `trees` are source trees outside the project
+    that the environment points into (editable path dependencies); they are shown read-only.
+
+    The environment is mounted straight from the store, at its own place, on top of whatever lies there.
+    Protected files come after every grant, so that no grant of a folder opens them by the way.
+
+    Raises: IsolationError where the project's own folder holds the caller's home;
+    sandbox.PolicyError for what the sandbox itself refuses.
+    """
+    places = Places()
+    places.show(interpreter_places(environment.interpreter, home=caller.home))
+    places.show(trees)
+    if project is not None:
+        _refuse_home(project.root, caller.home)
+        _show_project(project.root, places, options)
+    places.show(options.allow_read)
+    places.show(options.allow_write, writable=True)
+    _show_in_home((*options.allow_read, *options.allow_write), places, caller.home)
+    return Policy(
+        mounts=(
+            *places.mounts(),
+            *_protections(project, places, options, caller),
+            Mount.overlay(str(environment.location), [str(layer) for layer in environment.layers]),
+            *limited.devices(options),
+        ),
+        network=limited.network(options),
+        environment=_variables(environment.location, options, caller),
+        limits=limited.limits(options),
+        terminal=Terminal.PTY if caller.terminal else Terminal.DETACHED,
+        hostname="pypm",
+        home=str(HOME),
+        require=limited.guarantees(options),
+        isolation=options.isolation,
+    )
+
+
+def _refuse_home(root: Path, home: Path) -> None:
+    """A project that is the home folder would show every secret in it to the program."""
+    if home.resolve().is_relative_to(root.resolve()):
+        raise IsolationError(
+            f"the project's folder `{root}` holds your home folder, whose secrets would be visible inside",
+            reference="project-holds-home",
+            hint="move the project into a folder of its own",
+        )
+
+
+def _show_project(root: Path, places: Places, options: RunOptions) -> None:
+    writable = not options.read_only
+    repository = survey_repository(root)
+    places.show([root], writable=writable)
+    if repository.kind == "folder":
+        # A folder that is itself a mount cannot be renamed away and replaced by one with other hooks.
+        places.show([root / ".git"], writable=writable)
+    places.show(repository.folders)
+
+
+def _show_in_home(granted: Iterable[Path], places: Places, home: Path) -> None:
+    """Let what was granted below the caller's home be found below the home inside as well (`~/.netrc`)."""
+    for path in granted:
+        if path.is_relative_to(home) and path != home:
+            places.name(path, HOME / path.relative_to(home))
+
+
+def _protections(
+    project: Rooted | None, places: Places, options: RunOptions, caller: Caller
+) -> tuple[Mount, ...]:
+    cache = caller.cache.resolve()
+    mounts = [Mount.protect(str(cache), directory=True)] if places.is_writable(cache) else []
+    if project is None:
+        return tuple(mounts)
+    root = project.root.resolve()
+    repository = survey_repository(root)
+    if repository.kind != "folder" and places.is_writable(root / ".git"):
+        mounts.append(Mount.protect(str(root / ".git"), directory=repository.kind == "none"))
+    granted = {path.resolve() for path in options.allow_write}
+    for protected in PROTECTED:
+        path = root / protected.path
+        if protected.path.parts[0] == ".git" and repository.kind != "folder":
+            continue
+        if places.is_writable(path) and not (protected.grantable and path in granted):
+            mounts.append(Mount.protect(str(path), directory=protected.folder))
+    return tuple(mounts)
+
+
+def _variables(location: Path, options: RunOptions, caller: Caller) -> tuple[tuple[str, str], ...]:
+    variables = {**passed(caller.variables, options.allow_env), **made(location)}
+    return tuple(sorted(variables.items()))
