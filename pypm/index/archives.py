@@ -1,0 +1,84 @@
+"""Whole archives while resolving: fetched into the cache, or hashed where they came without a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+from pypm.codec.simple import redact
+from pypm.digest import sha256_file
+from pypm.errors import IndexAccessError
+from pypm.files import storage_errors
+from pypm.index.cache import IndexCache
+from pypm.index.client import Client
+from pypm.index.download import archive_path, download
+from pypm.index.pages import local_path
+from pypm.model.artifact import IndexFile, LockedArtifact, Sha256
+
+_MAX_UNVOUCHED_BYTES = 8 << 30
+
+
+class Archives:
+    """Archives by what an index, a URL or a path says of them."""
+
+    def __init__(self, client: Client, cache: IndexCache, wheels: Path) -> None:
+        """`wheels` is the cache's folder of archives."""
+        self._client = client
+        self._cache = cache
+        self._wheels = wheels
+
+    def fetch(self, file: IndexFile) -> Path:
+        """Return where the archive lies on this machine, fetched when it was not here.
+
+        Raises:
+            IndexAccessError, IntegrityError, StorageError: see `index.download`.
+        """
+        if file.url.startswith("file:"):
+            return local_path(file.url)
+        vouched = file if file.sha256 is not None else self.hashed(file)
+        artifact = LockedArtifact(
+            filename=vouched.filename, sha256=vouched.sha256, size_bytes=vouched.size_bytes
+        )
+        return download(self._client, (vouched.url,), artifact, archive_path(self._wheels, artifact))
+
+    def hashed(self, file: IndexFile) -> IndexFile:
+        """Return the file with its hash and size, found out from its bytes where nobody stated them."""
+        if file.sha256 is not None:
+            return file
+        if file.url.startswith("file:"):
+            path = local_path(file.url)
+            digest = Sha256(sha256_file(path))
+            return replace(file, sha256=digest, size_bytes=path.stat().st_size)
+        return self._first_seen(file)
+
+    def _first_seen(self, file: IndexFile) -> IndexFile:
+        """Fetch a file that nobody vouches for, and keep it under the hash that it turns out to have."""
+        scratch = self._wheels / f".{secrets.token_hex(8)}.part"
+        digest = hashlib.sha256()
+        size_bytes = 0
+        with storage_errors(f"write `{scratch}`"):
+            self._wheels.mkdir(parents=True, exist_ok=True)
+            try:
+                with self._client.stream(file.url) as answer, scratch.open("wb") as stream:
+                    if answer.status != 200:
+                        raise IndexAccessError(
+                            f"`{redact(file.url)}` does not exist", reference="artifact-not-found"
+                        )
+                    for chunk in answer.chunks():
+                        size_bytes += len(chunk)
+                        if size_bytes > _MAX_UNVOUCHED_BYTES:
+                            raise IndexAccessError(
+                                f"`{redact(file.url)}` does not end", reference="index-answer-too-large"
+                            )
+                        digest.update(chunk)
+                        stream.write(chunk)
+                found = replace(file, sha256=Sha256(digest.hexdigest()), size_bytes=size_bytes)
+                artifact = LockedArtifact(filename=file.filename, sha256=found.sha256, size_bytes=size_bytes)
+                destination = archive_path(self._wheels, artifact)
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                scratch.replace(destination)
+            finally:
+                scratch.unlink(missing_ok=True)
+        return found

@@ -1,0 +1,153 @@
+"""What indexes said, kept on disk: pages for ten minutes, metadata of a file for ever.
+
+Everything here can be had again, so nothing here may stop a command: a record that is torn, foreign or of an
+older format is a miss, and a folder that cannot be written costs one warning and the next run's speed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from pypm.codec.simple import SimplePage
+from pypm.index.auth import origin
+
+FRESH_SECONDS = 600
+"""How long a page is believed without asking again: the default index sends no ETag or Cache-Control."""
+
+_MAGIC = b"pypm1"
+"""Begins every record; another number stands for another layout of the structures below."""
+
+
+class CachedPage(msgspec.Struct, frozen=True, array_like=True):
+    """A parsed page, with what is needed to ask whether it changed."""
+
+    fetched_at: float
+    """Seconds since the epoch, by this machine's clock."""
+    body_sha256: str
+    """The same body need not be parsed again."""
+    final_url: str
+    page: SimplePage | None
+    """None remembers that the index has no such project."""
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+_PAGES = msgspec.msgpack.Decoder(CachedPage)
+
+
+class IndexCache:
+    """The folder `index-v1` of the cache. `folder=None` remembers nothing."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        refresh: bool = False,
+        warn: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder = folder
+        self._refresh = refresh
+        self._warn = warn
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._writable = True
+
+    def now(self) -> float:
+        """Return the clock's time, in seconds since the epoch."""
+        return self._clock()
+
+    def is_fresh(self, cached: CachedPage) -> bool:
+        """Tell whether a page may be used without asking. One from the future (a clock set back) may not."""
+        return not self._refresh and 0 <= self._clock() - cached.fetched_at < FRESH_SECONDS
+
+    def page(self, url: str) -> CachedPage | None:
+        """Return what is remembered of a page, fresh or not."""
+        content = self._read("pages", _key(url))
+        if content is None:
+            return None
+        try:
+            return _PAGES.decode(content)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def store_page(self, url: str, cached: CachedPage) -> None:
+        """Remember a page."""
+        self._write("pages", _key(url), msgspec.msgpack.encode(cached))
+
+    def metadata(self, sha256_hex: str, url: str) -> bytes | None:
+        """Return the metadata of the file with this hash, as this host gave it."""
+        return self._read("metadata", _file_key(sha256_hex, url))
+
+    def store_metadata(self, sha256_hex: str, url: str, content: bytes) -> None:
+        """Remember a file's metadata: for its hash, from its host. One index cannot speak for another."""
+        self._write("metadata", _file_key(sha256_hex, url), content)
+
+    def note(self, subject: str) -> str | None:
+        """Return a short text remembered under a subject: an index's file base, a URL's hash."""
+        content = self._read("notes", _key(subject))
+        return None if content is None else content.decode("utf-8", "replace")
+
+    def store_note(self, subject: str, text: str) -> None:
+        """Remember a short text."""
+        self._write("notes", _key(subject), text.encode())
+
+    def _read(self, kind: str, key: str) -> bytes | None:
+        if self._folder is None:
+            return None
+        try:
+            content = self._place(kind, key).read_bytes()
+        except OSError:
+            return None
+        checksum, body = content[5:9], content[9:]
+        if content[:5] != _MAGIC or checksum != zlib.crc32(body).to_bytes(4, "little"):
+            return None
+        return body
+
+    def _write(self, kind: str, key: str, body: bytes) -> None:
+        """Write beside and rename. Not flushed: the checksum tells a record that a power cut tore."""
+        if self._folder is None or not self._writable:
+            return
+        place = self._place(kind, key)
+        beside = place.with_name(f".{key}.{secrets.token_hex(4)}.tmp")
+        record = _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
+        try:
+            try:
+                beside.write_bytes(record)
+            except FileNotFoundError:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                beside.write_bytes(record)
+            beside.replace(place)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        with self._lock:
+            first, self._writable = self._writable, False
+        if first and self._warn is not None:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            self._warn(f"the cache of index answers cannot be written ({reason}); working without it")
+
+    def _place(self, kind: str, key: str) -> Path:
+        assert self._folder is not None
+        return self._folder / kind / key[:2] / key
+
+
+def _key(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _file_key(sha256_hex: str, url: str) -> str:
+    return f"{sha256_hex}-{_key(origin(url))[:16]}"

@@ -1,0 +1,176 @@
+"""The core metadata of a candidate, by the cheapest way that is right.
+
+In this order: the cache; `<url>.metadata` where the index advertises it, or once where it does not, because
+some serve it unannounced; the tail of the wheel by Range; the wheel itself; static metadata of the source
+distribution; and last a build, which the caller does in the sandbox.
+
+Source: PEP 658, PEP 714, PEP 643.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from pypm.codec.metadata import CoreMetadata, MetadataError, parse_metadata
+from pypm.codec.simple import redact
+from pypm.digest import sha256_hex
+from pypm.errors import IndexAccessError, IntegrityError
+from pypm.index.archives import Archives
+from pypm.index.auth import origin
+from pypm.index.cache import IndexCache
+from pypm.index.client import MAX_METADATA_BYTES, Client
+from pypm.index.pages import local_path
+from pypm.index.remote_zip import RangeIgnored, read_dist_info, read_remote_dist_info
+from pypm.index.sdist import read_static_metadata
+from pypm.model.artifact import IndexFile
+from pypm.model.candidate import Candidate
+from pypm.resolve.provider import Unavailable
+
+BuildMetadata = Callable[[Candidate, Path], bytes]
+"""Builds the metadata of an unpacked folder or an sdist file, in the sandbox; returns METADATA's bytes."""
+
+_PREFERRED_PLATFORMS = ("-any", "manylinux", "linux", "musllinux", "macosx", "win")
+
+
+class MetadataReader:
+    """Reads metadata. Safe to share between threads."""
+
+    def __init__(
+        self, client: Client, cache: IndexCache, archives: Archives, build_metadata: BuildMetadata | None
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._archives = archives
+        self._build_metadata = build_metadata
+        self._lock = threading.Lock()
+        self._serves_metadata: dict[str, bool] = {}
+        """By host of the files: whether `<url>.metadata` exists although no page says so."""
+
+    def read(self, candidate: Candidate) -> CoreMetadata:
+        """Return the metadata of a candidate that has files.
+
+        Raises:
+            Unavailable: it is malformed or of another package, or only a build would tell, which is off.
+            IndexAccessError: the index could not be asked.
+            IntegrityError: the index sent other bytes than its page announces.
+        """
+        problem = "it has no files"
+        for wheel in preferred_wheels(candidate):
+            try:
+                return _checked(self._of_wheel(wheel), candidate)
+            except (MetadataError, FileNotFoundError) as error:
+                missing = isinstance(error, FileNotFoundError)
+                problem = f"`{wheel.filename}` " + (
+                    "is gone from the index" if missing else f"is bad: {error}"
+                )
+        for sdist in candidate.sdists:
+            try:
+                return _checked(self._of_sdist(candidate, sdist), candidate)
+            except (MetadataError, FileNotFoundError) as error:
+                missing = isinstance(error, FileNotFoundError)
+                problem = f"`{sdist.filename}` " + (
+                    "is gone from the index" if missing else f"is bad: {error}"
+                )
+        raise Unavailable(f"{candidate.name} {candidate.version} has no usable metadata: {problem}")
+
+    def _of_wheel(self, wheel: IndexFile) -> CoreMetadata:
+        if wheel.url.startswith("file:"):
+            return parse_metadata(read_dist_info(local_path(wheel.url), ("METADATA",))["METADATA"])
+        if wheel.sha256 is not None:
+            known = self._cache.metadata(wheel.sha256, wheel.url)
+            if known is not None:
+                return parse_metadata(known)
+        content = self._served(wheel)
+        if content is None:
+            content = self._from_archive(wheel)
+        metadata = parse_metadata(content)
+        if wheel.sha256 is not None:
+            self._cache.store_metadata(wheel.sha256, wheel.url, content)
+        return metadata
+
+    def _served(self, wheel: IndexFile) -> bytes | None:
+        """Return `<url>.metadata`, or None when there is none."""
+        host = origin(wheel.url)
+        if not wheel.has_metadata and self._serves_metadata.get(host) is False:
+            return None
+        try:
+            answer = self._client.get(f"{wheel.url}.metadata", limit_bytes=MAX_METADATA_BYTES)
+        except IndexAccessError as error:
+            # A bucket without the right to list answers 403 for what it does not have.
+            if wheel.has_metadata or error.reference not in ("index-unauthorized", "index-status"):
+                raise
+            answer = None
+        content = answer.content if answer is not None and answer.status == 200 else None
+        if wheel.has_metadata:
+            if content is not None and wheel.metadata_sha256 not in (None, sha256_hex(content)):
+                raise IntegrityError(
+                    f"the metadata of `{wheel.filename}` is not what the index announces",
+                    reference="metadata-hash-mismatch",
+                    hint="use another index, and tell the owner of this one",
+                    details=(f"expected sha256:{wheel.metadata_sha256}", f"from     {redact(wheel.url)}"),
+                )
+            return content
+        if content is not None and not _is_metadata(content):
+            content = None
+        with self._lock:
+            self._serves_metadata.setdefault(host, content is not None)
+        return content
+
+    def _from_archive(self, wheel: IndexFile) -> bytes:
+        try:
+            return read_remote_dist_info(self._client, wheel.url, ("METADATA",))["METADATA"]
+        except RangeIgnored:
+            return read_dist_info(self._archives.fetch(wheel), ("METADATA",))["METADATA"]
+
+    def _of_sdist(self, candidate: Candidate, sdist: IndexFile) -> CoreMetadata:
+        key = sdist.sha256
+        known = None if key is None else self._cache.metadata(key, sdist.url)
+        if known is not None:
+            return parse_metadata(known)
+        archive = self._archives.fetch(sdist)
+        static = read_static_metadata(archive, candidate.version)
+        if static is not None:
+            return static
+        if self._build_metadata is None:
+            raise Unavailable(
+                f"only a build would tell what {candidate.name} {candidate.version} needs",
+                hint="allow builds, or choose a version that has wheels",
+            )
+        content = self._build_metadata(candidate, archive)
+        metadata = parse_metadata(content)
+        if key is not None:
+            self._cache.store_metadata(key, sdist.url, content)
+        return metadata
+
+
+def preferred_wheels(candidate: Candidate) -> list[IndexFile]:
+    """Return the three wheels to ask first, the same on every machine: pure ones, then Linux.
+
+    All wheels of a version should say the same; where they do not, the answer must not depend on who asks.
+    """
+
+    def rank(wheel: IndexFile) -> tuple[bool, int, bool, str]:
+        platform = wheel.filename[:-4].rpartition("-")[2]
+        place = next(
+            (number for number, mark in enumerate(_PREFERRED_PLATFORMS) if mark in f"-{platform}"),
+            len(_PREFERRED_PLATFORMS),
+        )
+        return not wheel.has_metadata, place, "x86_64" not in platform, wheel.filename
+
+    return sorted(candidate.wheels, key=rank)[:3]
+
+
+def _checked(metadata: CoreMetadata, candidate: Candidate) -> CoreMetadata:
+    if metadata.name != candidate.name or metadata.version != candidate.version:
+        raise MetadataError(f"it says that it is {metadata.name} {metadata.version}")
+    return metadata
+
+
+def _is_metadata(content: bytes) -> bool:
+    try:
+        parse_metadata(content)
+    except MetadataError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""Project pages of indexes: from the cache while fresh, revalidated or fetched otherwise; flat places too."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from packaging.utils import NormalizedName, canonicalize_name
+
+from pypm.codec.filenames import SDIST_EXTENSIONS
+from pypm.codec.simple import PageFile, SimplePage, parse_page, redact
+from pypm.errors import IndexAccessError
+from pypm.index.auth import split_login
+from pypm.index.cache import CachedPage, IndexCache
+from pypm.index.client import Answer, Client
+from pypm.model.project import Index
+
+
+class Pages:
+    """Reads pages. Safe to share between threads; a page asked for twice at once is fetched twice."""
+
+    def __init__(self, client: Client, cache: IndexCache) -> None:
+        self._client = client
+        self._cache = cache
+
+    def project(self, index: Index, name: NormalizedName) -> SimplePage | None:
+        """Return an index's page of a project, or None when the index has none.
+
+        Raises:
+            IndexAccessError: the index could not be asked, or its answer is not a page of this project.
+        """
+        url = f"{split_login(index.url)[0].rstrip('/')}/{name}/"
+        if urlsplit(url).scheme == "file":
+            return _local_page(local_path(url) / "index.html", url)
+        page = self._page(url)
+        if page is not None and page.name is not None and canonicalize_name(page.name) != name:
+            raise IndexAccessError(
+                f"`{redact(url)}` answered with the page of `{page.name[:80]}`",
+                reference="index-wrong-project",
+                hint="check the index's URL",
+            )
+        return page
+
+    def flat(self, index: Index) -> SimplePage:
+        """Return what a flat place (find-links) lists: a folder of this machine, or one page of links.
+
+        Raises:
+            IndexAccessError: it does not exist or could not be read.
+        """
+        url = split_login(index.url)[0]
+        if urlsplit(url).scheme in ("http", "https"):
+            page = self._page(url)
+        else:
+            path = local_path(url)
+            page = _folder(path) if path.is_dir() else _local_page(path, path.absolute().as_uri())
+        if page is None:
+            raise IndexAccessError(
+                f"the flat index `{redact(url)}` does not exist",
+                reference="index-missing",
+                hint="check `url` of the index in `[[tool.pypm.index]]`",
+            )
+        return page
+
+    def _page(self, url: str) -> SimplePage | None:
+        cached = self._cache.page(url)
+        if cached is not None and (self._cache.is_fresh(cached) or self._client.settings.offline):
+            return cached.page
+        answer = self._client.get_page(url, _conditions(cached))
+        record = self._record(answer, cached, url)
+        self._cache.store_page(url, record)
+        return record.page
+
+    def _record(self, answer: Answer, cached: CachedPage | None, url: str) -> CachedPage:
+        now = self._cache.now()
+        body_sha256 = sha256(answer.content).hexdigest()
+        if answer.status in (404, 410):
+            return CachedPage(now, body_sha256, answer.url, None)
+        etag, last_modified = answer.headers.get("etag"), answer.headers.get("last-modified")
+        if answer.status == 304:
+            if cached is None:
+                raise IndexAccessError(
+                    f"`{redact(url)}` answered that nothing changed, but nothing was known",
+                    reference="index-status",
+                )
+            return CachedPage(
+                now, cached.body_sha256, cached.final_url, cached.page, cached.etag, cached.last_modified
+            )
+        same_body = cached is not None and cached.page is not None and cached.body_sha256 == body_sha256
+        if same_body and cached is not None and cached.final_url == answer.url:
+            page = cached.page
+        else:
+            page = parse_page(answer.content, answer.headers.get("content-type", ""), url=answer.url)
+        return CachedPage(now, body_sha256, answer.url, page, etag, last_modified)
+
+
+def _conditions(cached: CachedPage | None) -> dict[str, str]:
+    """Return the headers that ask whether a page changed (RFC 9110, section 13)."""
+    conditions: dict[str, str] = {}
+    if cached is not None and cached.etag:
+        conditions["if-none-match"] = cached.etag
+    if cached is not None and cached.last_modified:
+        conditions["if-modified-since"] = cached.last_modified
+    return conditions
+
+
+def local_path(url: str) -> Path:
+    """Return the path that a `file:` URL or a plain path names."""
+    parts = urlsplit(url)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(url)
+
+
+def _local_page(path: Path, url: str) -> SimplePage | None:
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return parse_page(content, "text/html", url=url)
+
+
+def _folder(path: Path) -> SimplePage:
+    try:
+        found = sorted(entry for entry in path.iterdir() if entry.name.endswith((".whl", *SDIST_EXTENSIONS)))
+        entries = tuple(
+            PageFile(entry.name, entry.absolute().as_uri(), size_bytes=entry.stat().st_size)
+            for entry in found
+            if entry.is_file()
+        )
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return SimplePage(None, entries)
+
+
+def _unreadable(path: Path, error: OSError) -> IndexAccessError:
+    return IndexAccessError(
+        f"the local index `{path}` cannot be read: {error.strerror or error}", reference="index-unreadable"
+    )

@@ -1,0 +1,188 @@
+"""Members of a wheel on a server, read by Range without fetching the wheel.
+
+The end of an archive tells where its members lie, and most tools write `.dist-info` last, so that one request
+for the tail usually answers everything.
+
+Source: RFC 9110, section 14; PEP 427; APPNOTE.TXT, section 4.3.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from pypm.codec.metadata import MetadataError
+from pypm.codec.simple import redact
+from pypm.errors import IndexAccessError
+from pypm.index.client import Answer, Client
+
+TAIL_BYTES = 64 << 10
+"""The first request: covers directory and `.dist-info` of all but the largest wheels."""
+
+_READ_AHEAD_BYTES = 16 << 10
+_MAX_MEMBER_BYTES = 64 << 20
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+_DIST_INFO_MEMBER = re.compile(r"[^/]+\.dist-info/[^/]+")
+
+
+class RangeIgnored(Exception):  # noqa: N818 - an answer, not an error: the caller goes another way
+    """The server does not serve ranges, and the file is too large to come whole."""
+
+
+class RemoteFile(io.RawIOBase):
+    """A file on a server that reads like one on disk: seekable, fetched in pieces."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        """Fetch the tail.
+
+        Raises:
+            RangeIgnored: see there.
+            FileNotFoundError: the server has no such file.
+            IndexAccessError: the server could not be asked.
+        """
+        self._client = client
+        self._url = url
+        self._position = 0
+        self._etag: str | None = None
+        self._pieces: list[tuple[int, bytes]] = []
+        try:
+            answer = client.range(url, -TAIL_BYTES)
+        except IndexAccessError as error:
+            if error.reference == "index-answer-too-large":
+                raise RangeIgnored from error
+            raise
+        if answer.status in (404, 410):
+            raise FileNotFoundError(url)
+        if answer.status == 416:
+            # Some servers refuse a tail that is longer than the file.
+            answer = client.range(url, 0)
+        if answer.status == 200:
+            self.size_bytes = len(answer.content)
+            self._pieces.append((0, answer.content))
+            return
+        start, self.size_bytes = self._span(answer)
+        self._etag = answer.headers.get("etag")
+        self._pieces.append((start, answer.content))
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; see `io.IOBase.seek`."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size_bytes}[whence]
+        if start + offset < 0:
+            raise OSError("negative seek position")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to `size` bytes, fetched unless they are here already."""
+        end = self.size_bytes if size is None or size < 0 else min(self._position + size, self.size_bytes)
+        start = self._position
+        if start >= end:
+            return b""
+        for at, piece in self._pieces:
+            if at <= start and end <= at + len(piece):
+                break
+        else:
+            at, piece = start, self._fetch(start, min(max(end, start + _READ_AHEAD_BYTES), self.size_bytes))
+            self._pieces.append((at, piece))
+        self._position = end
+        return piece[start - at : end - at]
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        answer = self._client.range(self._url, start, end, limit_bytes=max(_MAX_MEMBER_BYTES, end - start))
+        got_start, size_bytes = self._span(answer) if answer.status == 206 else (-1, -1)
+        if (got_start, size_bytes) != (start, self.size_bytes) or len(answer.content) != end - start:
+            raise self._changed()
+        if answer.headers.get("etag") != self._etag:
+            raise self._changed()
+        return answer.content
+
+    def _span(self, answer: Answer) -> tuple[int, int]:
+        """Return where an answer begins, and the size of the whole file."""
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
+        if match is None or int(match[2]) - int(match[1]) + 1 != len(answer.content):
+            raise self._changed()
+        return int(match[1]), int(match[3])
+
+    def _changed(self) -> IndexAccessError:
+        return IndexAccessError(
+            f"the parts of `{redact(self._url)}` do not fit together",
+            reference="index-bad-range",
+            hint="the file may have changed meanwhile; try again",
+        )
+
+
+def read_remote_dist_info(client: Client, url: str, names: Iterable[str]) -> dict[str, bytes]:
+    """Return members of a remote wheel's `.dist-info` by name (`METADATA`, `RECORD`).
+
+    Raises:
+        RangeIgnored: the server does not serve ranges, and the wheel is large.
+        FileNotFoundError: the server has no such file.
+        MetadataError: it is not a wheel, or has not exactly one `.dist-info` with these members.
+        IndexAccessError: the server could not be asked.
+    """
+    return _read_dist_info(RemoteFile(client, url), names)
+
+
+def read_dist_info(path: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Return members of a wheel on disk, as `read_remote_dist_info` does.
+
+    Raises:
+        MetadataError: it is not a wheel, or has not exactly one `.dist-info` with these members.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as stream:
+        return _read_dist_info(stream, names)
+
+
+def _read_dist_info(stream: IO[bytes] | RemoteFile, names: Iterable[str]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = [info for info in archive.infolist() if _DIST_INFO_MEMBER.fullmatch(info.filename)]
+            folders = {info.filename.partition("/")[0] for info in members}
+            if len(folders) != 1:
+                raise MetadataError(f"the wheel has {len(folders)} `.dist-info` folders instead of one")
+            for name in names:
+                matches = [info for info in members if info.filename.partition("/")[2] == name]
+                if len(matches) != 1:
+                    raise MetadataError(f"the wheel has {len(matches)} `{name}` files instead of one")
+                found[name] = _read_member(archive, matches[0])
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, MetadataError):
+            raise
+        raise MetadataError(f"the wheel is not a sound archive ({error})") from error
+    return found
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    with archive.open(info) as member:
+        content = member.read(_MAX_MEMBER_BYTES + 1)
+    if len(content) > _MAX_MEMBER_BYTES:
+        raise MetadataError(f"`{info.filename}` is larger than {_MAX_MEMBER_BYTES >> 20} MiB")
+    return content
