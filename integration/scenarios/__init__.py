@@ -1,0 +1,1 @@
+"""Scenarios: small universes of packages with the answer that a resolver must give."""

@@ -1,0 +1,63 @@
+"""Incompatibilities: sets of terms that cannot all be true, each with the reason why.
+
+Source: N. Weizenbaum, "PubGrub: Next-Generation Version Solving", 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.version import Version
+
+from pypm.resolve.lowering import Dependency
+
+Term = tuple[int, int]
+"""(package, states): true when the package's state is among these bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromDependency:
+    """These versions of a package require something."""
+
+    parent: int
+    versions: int
+    dependency: Dependency
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromUnusable:
+    """A version exists and cannot be used."""
+
+    package: int
+    version: Version
+    reason: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FromConflict:
+    """Derived: whenever both parents hold, so does this."""
+
+    left: Incompatibility
+    right: Incompatibility
+
+
+Cause = FromDependency | FromUnusable | FromConflict
+
+
+class Incompatibility:
+    """Terms that are never all true at once. Compared by identity; never changed once made."""
+
+    __slots__ = ("cause", "terms")
+
+    def __init__(self, terms: tuple[Term, ...], cause: Cause) -> None:
+        self.terms = terms
+        self.cause = cause
+
+    def mask(self, package: int) -> int | None:
+        """Return the states that the incompatibility names for a package."""
+        for other, states in self.terms:
+            if other == package:
+                return states
+        return None

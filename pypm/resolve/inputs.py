@@ -1,0 +1,54 @@
+"""What a resolution starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from pypm.model.project import ResolutionSettings, Source
+from pypm.model.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """A version that an earlier answer holds: kept wherever the requirements still allow it."""
+
+    version: Version
+    marker: Marker | None = None
+    """The part of the universe that the earlier answer used it in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The question. Equal questions, in whatever order their parts are written, have equal answers."""
+
+    project: NormalizedName
+    requires_python: SpecifierSet
+    dependencies: tuple[Requirement, ...] = ()
+    extras: Mapping[NormalizedName, tuple[Requirement, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    groups: Mapping[NormalizedName, tuple[Requirement, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    sources: Mapping[NormalizedName, tuple[Source, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    settings: ResolutionSettings = ResolutionSettings()
+    preferences: Mapping[NormalizedName, tuple[Preference, ...]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """Pins of the existing lock."""
+    regions: tuple[Marker, ...] = ()
+    """Fork regions of the existing lock: solving them one by one again is what makes relocking stable."""
+    upgrade: frozenset[NormalizedName] = frozenset()
+    """Packages whose preferences are forgotten."""
+    upgrade_all: bool = False
+    """Forget every preference and the regions."""
+    environment: Target | None = None
+    """Resolve for this one environment instead of the universe; `requires_python` is then not looked at."""

@@ -1,0 +1,57 @@
+"""Which package is decided next.
+
+A package that is narrowed to one version is decided early, because nothing is lost; packages that keep rejecting
+each other's versions are moved, the rejected one before and the rejecting one after: without this, a resolver
+walks down all versions of one package to keep the newest of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CONFLICT_THRESHOLD = 5
+"""Conflicts after which a package is moved: early enough to save work, late enough to leave a good order alone."""
+
+URL, SINGLE, CONFLICT_EARLY, CONFLICT_LATE, FIRST_SEEN = range(5)
+"""Classes of priority, the first decided first; inside a class the package met first."""
+
+
+@dataclass(slots=True)
+class Priorities:
+    """The order of packages in one fork, and the conflicts counted towards moving them."""
+
+    classes: dict[int, int] = field(default_factory=dict)
+    met: dict[int, int] = field(default_factory=dict)
+    rejected: dict[int, int] = field(default_factory=dict)
+    rejecting: dict[int, int] = field(default_factory=dict)
+    moved: list[int] = field(default_factory=list)
+    """Packages that have just been moved back, and whose decisions are to be reconsidered."""
+
+    def copy(self) -> Priorities:
+        """Return an independent copy."""
+        return Priorities(
+            dict(self.classes), dict(self.met), dict(self.rejected), dict(self.rejecting), list(self.moved)
+        )
+
+    def meet(self, package: int, *, single: bool, url: bool) -> None:
+        """Note a requirement on a package: it may raise the package's class and never lowers it."""
+        self.met.setdefault(package, len(self.met))
+        wanted = URL if url else SINGLE if single else FIRST_SEEN
+        self.classes[package] = min(wanted, self.classes.get(package, FIRST_SEEN))
+
+    def first(self, pending: list[int]) -> int:
+        """Return the package to decide next."""
+        return min(pending, key=lambda package: (self.classes[package], self.met[package]))
+
+    def conflict(self, rejected: int, rejecting: list[int]) -> None:
+        """Count one conflict; at the threshold, move the packages."""
+        if not rejecting:
+            return
+        for package in rejecting:
+            count = self.rejecting[package] = self.rejecting.get(package, 0) + 1
+            if count == CONFLICT_THRESHOLD and self.classes.get(package, FIRST_SEEN) == FIRST_SEEN:
+                self.classes[package] = CONFLICT_LATE
+                self.moved.append(package)
+        count = self.rejected[rejected] = self.rejected.get(rejected, 0) + 1
+        if count == CONFLICT_THRESHOLD and self.classes.get(rejected, FIRST_SEEN) > CONFLICT_EARLY:
+            self.classes[rejected] = CONFLICT_EARLY

@@ -1,0 +1,336 @@
+"""The universal search: every region of the universe is solved, and parted where one answer does not fit all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from packaging.specifiers import SpecifierSet
+
+from pypm.model.candidate import Candidate
+from pypm.resolve.diagram import FALSE, TRUE, Cut
+from pypm.resolve.engine import Engine, NoSolutionError
+from pypm.resolve.fork import Fork
+from pypm.resolve.forks import LOWEST_CUT, branches
+from pypm.resolve.guards import split_on_guard
+from pypm.resolve.incompatibility import Incompatibility, Term
+from pypm.resolve.inputs import Inputs
+from pypm.resolve.lowering import Dependency, Lowering, RootBatch
+from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers, lower_bound, release_key
+from pypm.resolve.packages import ROOT, Packages
+from pypm.resolve.platforms import PlatformForks
+from pypm.resolve.provider import Provider, Unavailable
+from pypm.resolve.selection import Selection
+from pypm.resolve.versions import PRESENT
+from pypm.resolve.wheels import Coverage, fits_target
+
+
+class Reporter(Protocol):
+    """Watches the search; for progress displays and measurements."""
+
+    def decided(self, name: str, version: str) -> None:
+        """A version was chosen; it may be taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A region with its decisions: package number to the bit of its version."""
+
+    region: int
+    decided: dict[int, int]
+
+
+class RegionUnsolvableError(Exception):
+    """A region has no solution, and parting it would not help."""
+
+    def __init__(self, region: int, root: Incompatibility, engine: Engine) -> None:
+        super().__init__("no solution")
+        self.region = region
+        self.root = root
+        self.engine = engine
+
+
+class UniversalSolver:
+    """Solves the whole universe of one question."""
+
+    def __init__(self, inputs: Inputs, provider: Provider, reporter: Reporter | None = None) -> None:
+        target = inputs.environment
+        self.inputs = inputs
+        self._reporter = reporter
+        self.markers = Markers(target.marker_environment if target else None)
+        self.lowering = Lowering(inputs, self.markers)
+        self.packages = Packages(provider, self.lowering, inputs.project)
+        self.batches = self.lowering.root_batches()
+        self.universe = self._universe()
+        self._selection = Selection(inputs, self.markers, self.lowering)
+        self._coverage = Coverage(self.markers)
+        self._platforms = PlatformForks(inputs, self.markers, self._coverage, self.packages, self.batches)
+        self._solved: list[Solved] = []
+        # The fewest versions come from the lowest Python, the newest ones from the highest.
+        self._low_first = inputs.settings.strategy == "lowest"
+
+    def _universe(self) -> int:
+        """Return every environment that the answer is for."""
+        diagram = self.markers.diagram
+        if self.inputs.environment is not None:
+            node = TRUE
+        else:
+            node = diagram.conjoin(self.markers.world(), self.markers.admits(self.inputs.requires_python))
+        for conflict in self.inputs.settings.conflicts:
+            switches = [self._switch(item) for item in conflict]
+            for i, first in enumerate(switches):
+                for second in switches[i + 1 :]:
+                    node = diagram.difference(node, diagram.conjoin(first, second))
+        narrowed = FALSE
+        for marker in self.inputs.settings.environments:
+            narrowed = diagram.disjoin(narrowed, self.markers.parse(marker))
+        return diagram.conjoin(node, narrowed) if self.inputs.settings.environments else node
+
+    def _switch(self, item: str) -> int:
+        kind, _, name = item.partition(":")
+        rank = GROUPS_RANK if kind == "group" else EXTRAS_RANK
+        return self.markers.diagram.switch((rank, name))
+
+    def solve(self) -> list[Solved]:
+        """Solve region after region; return them with equal neighbours merged.
+
+        Raises:
+            RegionUnsolvableError: some region has no solution.
+        """
+        stack = [self._fresh(region) for region in reversed(self._regions())]
+        while stack:
+            fork = stack.pop()
+            try:
+                parts = self._advance(fork)
+            except NoSolutionError as failure:
+                stack += self._split(fork, failure.root)
+                continue
+            if parts is not None:
+                stack += parts
+                continue
+            solved = Solved(fork.region, dict(fork.engine.solution.decided))
+            self._solved.append(solved)
+            for number, bit in solved.decided.items():
+                package = self.packages.all[number]
+                if package.kind == "package":
+                    self._selection.remember(package, self.packages.version(number, bit), fork.region)
+        return self._solved
+
+    def _regions(self) -> list[int]:
+        """Return the regions to begin with: the old lock's, or the declared environments and conflicts."""
+        diagram = self.markers.diagram
+        known = [] if self.inputs.upgrade_all else list(self.inputs.regions)
+        if not known:
+            known = sorted(self.inputs.settings.environments, key=str)
+        parts = [self.markers.parse(marker) for marker in known]
+        if not self.inputs.regions:
+            parts.sort(
+                key=lambda part: self.markers.python_floor(part) or LOWEST_CUT, reverse=not self._low_first
+            )
+        regions: list[int] = []
+        rest = self.universe
+        for part in (*parts, TRUE):
+            region = diagram.conjoin(rest, part)
+            rest = diagram.difference(rest, part)
+            if region != FALSE:
+                regions.append(region)
+        for conflict in self.inputs.settings.conflicts:
+            for item in conflict:
+                switch = self._switch(item)
+                regions = [
+                    region
+                    for whole in regions
+                    for region in (diagram.conjoin(whole, switch), diagram.difference(whole, switch))
+                    if region != FALSE
+                ]
+        return regions
+
+    def _fresh(self, region: int) -> Fork:
+        fork = Fork(region=region, engine=Engine(self.packages))
+        for batch in self.batches[1:]:
+            if not self.markers.diagram.disjoint(region, batch.guard):
+                number = self.packages.proposition(batch.kind, batch.name)
+                asked = Dependency(batch.name, SpecifierSet(), batch.guard)
+                fork.engine.require(((ROOT, PRESENT),), asked, number, PRESENT)
+                fork.priorities.meet(number, single=False, url=True)
+        fork.engine.solution.pending[ROOT] = None
+        fork.priorities.meet(ROOT, single=False, url=True)
+        fork.priorities.classes[ROOT] = -1
+        return fork
+
+    def _advance(self, fork: Fork) -> list[Fork] | None:
+        """Work on a fork until it is solved (None) or parts.
+
+        Raises:
+            NoSolutionError: the region has no solution as it is.
+        """
+        while True:
+            fork.propagate(self.packages)
+            number = fork.undecided(self.packages)
+            if number is None:
+                return None
+            package = self.packages.all[number]
+            if package.kind == "package":
+                parts = self._choose(fork, number)
+            elif package.kind == "package-extra":
+                parts = self._activate(fork, number)
+            else:
+                batch = next(b for b in self.batches if (b.kind, b.name) == (package.kind, package.extra))
+                parts = self._part(fork, number, PRESENT, ((number, PRESENT),), batch.dependencies)
+            if parts is not None:
+                return parts
+
+    def _activate(self, fork: Fork, number: int) -> list[Fork] | None:
+        package = self.packages.all[number]
+        base_bit = fork.engine.solution.decided[package.base]
+        found = self.packages.dependencies(package.base, base_bit, package.extra)
+        if isinstance(found, Unavailable):
+            fork.engine.refuse(package.base, base_bit, found.reason, found.hint)
+            fork.next = package.base
+            return None
+        terms = ((package.base, base_bit), (number, PRESENT))
+        return self._part(fork, number, PRESENT, terms, found)
+
+    def _choose(self, fork: Fork, number: int) -> list[Fork] | None:
+        """Choose a version, refuse some, or part the region because a version serves a part of it only."""
+        package = self.packages.all[number]
+        fork.next = number
+        mask = fork.engine.solution.states[number]
+        for bit in self._in_order(fork, number, mask):
+            candidate = self.packages.candidate(number, bit)
+            reason = self._selection.refusal(package, candidate.version, candidate.yanked)
+            if reason is not None:
+                fork.engine.refuse(number, bit, reason)
+                continue
+            parts = self._try(fork, number, bit, candidate)
+            if parts is None or parts:
+                return parts
+        return None
+
+    def _in_order(self, fork: Fork, number: int, mask: int) -> list[int]:
+        package = self.packages.all[number]
+        if fork.forced is not None and fork.forced[0] == number and fork.forced[1] & mask:
+            return [fork.forced[1]]
+        direct = self.inputs.settings.strategy == "lowest-direct" and any(
+            dependency.name == package.name and not self.markers.diagram.disjoint(fork.region, dependency.guard)
+            for batch in self.batches
+            for dependency in batch.dependencies
+            if not dependency.is_constraint
+        )
+        return list(
+            dict.fromkeys(self._selection.in_order(package, mask, fork.region, direct=direct))
+        )
+
+    def _try(self, fork: Fork, number: int, bit: int, candidate: Candidate) -> list[Fork] | None:
+        """Return forks, None after a decision or a conflict, or an empty list when the version was refused."""
+        parts = self._for_python(fork, number, bit, candidate.requires_python)
+        if parts is not None:
+            return parts
+        if not self._has_files(fork, candidate):
+            fork.engine.refuse(number, bit, "has no wheel for this platform and no source distribution")
+            return []
+        if self.inputs.environment is None and fork.forced != (number, bit):
+            parts = self._platforms.parts(fork, number, bit, candidate)
+            if parts is not None:
+                return parts
+        self._announce(fork, number, bit)
+        metadata = self.packages.metadata(number, bit)
+        found = self.packages.dependencies(number, bit)
+        if isinstance(found, Unavailable) or isinstance(metadata, Unavailable):
+            why = found if isinstance(found, Unavailable) else metadata
+            assert isinstance(why, Unavailable)
+            fork.engine.refuse(number, bit, why.reason, why.hint)
+            return []
+        parts = self._for_python(fork, number, bit, metadata.requires_python)
+        if parts is not None:
+            return parts
+        return self._part(fork, number, bit, ((number, bit),), found)
+
+    def _floor(self, region: int) -> Cut | None:
+        target = self.inputs.environment
+        if target is None:
+            return self.markers.python_floor(region)
+        full = target.marker_environment["python_full_version"].split("+")[0]
+        release = [int(part) for part in full.split(".")[:3] if part.isdigit()]
+        return release_key(release), 0
+
+    def _for_python(
+        self, fork: Fork, number: int, bit: int, requires_python: SpecifierSet | None
+    ) -> list[Fork] | None:
+        """Part the region where a version asks for a higher Python, or refuse it where that is all of it."""
+        bound = lower_bound(requires_python)
+        if bound is None or bound <= (self._floor(fork.region) or LOWEST_CUT):
+            return None
+        diagram = self.markers.diagram
+        above = diagram.conjoin(fork.region, self.markers.python_between(bound, None))
+        if self.inputs.environment is not None or above == FALSE:
+            fork.engine.refuse(number, bit, f"requires Python {requires_python}")
+            return []
+        below = diagram.difference(fork.region, above)
+        ordered = [above, below] if self._low_first else [below, above]
+        return [fork.part(region) for region in ordered]
+
+    def _has_files(self, fork: Fork, candidate: Candidate) -> bool:
+        if not candidate.wheels and not candidate.sdists:
+            return True  # A source tree, or an address that only building can judge.
+        if self.inputs.environment is not None:
+            return fits_target(candidate, self.inputs.environment)
+        return self._coverage.has_python(candidate, self.markers.python_floor(fork.region))
+
+    def _announce(self, fork: Fork, number: int, bit: int) -> None:
+        """Announce metadata that will be wanted: this version's, and more the more often versions fail."""
+        tried = fork.tried[number] = fork.tried.get(number, 0) + 1
+        coming = [self.packages.candidate(number, bit)]
+        if tried >= 3 and tried & (tried - 1) == 0:
+            mask = fork.engine.solution.states[number]
+            ahead = self._in_order(fork, number, mask)[: tried * 2]
+            coming += [self.packages.candidate(number, other) for other in ahead if other != bit]
+        self.packages.provider.prefetch_metadata(coming)
+
+    def _part(
+        self, fork: Fork, number: int, bit: int, terms: tuple[Term, ...], dependencies: tuple[Dependency, ...]
+    ) -> list[Fork] | None:
+        """Decide, or return a fork for each branch that the dependencies make."""
+        self.packages.prefetch(dependencies)
+        found = branches(self.markers, fork.region, dependencies, low_first=self._low_first)
+        if len(found) <= 1:
+            active = found[0].dependencies if found else ()
+            known = set(fork.priorities.met)
+            refused = fork.decide(self.packages, number, bit, fork.require(self.packages, terms, active))
+            if refused is None and self._reporter is not None and self.packages.all[number].kind == "package":
+                version = self.packages.version(number, bit)
+                self._reporter.decided(self.packages.all[number].name, str(version))
+            self._announce_new(fork, known)
+            return None
+        parts = []
+        for branch in found:
+            part = fork.part(branch.region)
+            part.decide(self.packages, number, bit, part.require(self.packages, terms, branch.dependencies))
+            parts.append(part)
+        return parts
+
+    def _announce_new(self, fork: Fork, known: set[int]) -> None:
+        """Announce the likely candidate of every package that has just been met."""
+        coming = []
+        for number in fork.priorities.met:
+            if number in known or self.packages.all[number].kind != "package":
+                continue
+            package = self.packages.all[number]
+            mask = fork.engine.solution.states.get(number, package.versions.all)
+            for bit in self._selection.in_order(package, mask, fork.region, direct=False):
+                candidate = self.packages.candidate(number, bit)
+                if self._selection.refusal(package, candidate.version, candidate.yanked) is None:
+                    coming.append(candidate)
+                    break
+        if coming:
+            self.packages.provider.prefetch_metadata(coming)
+
+    def _split(self, fork: Fork, root: Incompatibility) -> list[Fork]:
+        """Part a failed region on a guard of the requirements that contradict each other."""
+        regions = split_on_guard(self.markers, fork.region, root)
+        if not regions:
+            raise RegionUnsolvableError(fork.region, root, fork.engine)
+        return [self._fresh(region) for region in regions]
+
+
+__all__ = ["RegionUnsolvableError", "RootBatch", "Solved", "UniversalSolver"]
