@@ -58,7 +58,15 @@ def _stamp(real: Path) -> list[int | str]:
 
     status = real.stat()
     system = platform.uname()
-    return [_FORMAT, status.st_mtime_ns, status.st_size, status.st_ino, system.release, system.version, _libc()]
+    return [
+        _FORMAT,
+        status.st_mtime_ns,
+        status.st_size,
+        status.st_ino,
+        system.release,
+        system.version,
+        _libc(),
+    ]
 
 
 def _run(executable: Path) -> dict[str, Any]:

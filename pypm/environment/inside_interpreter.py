@@ -1,7 +1,7 @@
 """Asked of an interpreter once: what it is, as JSON on stdout. Runs on Python 3.6 and later with `-I -S`."""
 
 # Every import here is paid by every interpreter that is asked: no `pathlib`, no `__future__` (3.6 lacks it).
-# ruff: noqa: PTH102, PTH103, PTH110, PTH113, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH110, PTH113, PTH118, PTH119, PTH120, PTH123
 
 import json
 import os

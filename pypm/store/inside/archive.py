@@ -9,7 +9,6 @@ Source: PKWARE APPNOTE 6.3.10; the sections are named at the checks.
 """
 
 # Descriptors and text paths: `pathlib` would double the time of a wheel of small files.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH113, PTH118, PTH119, PTH120, PTH123
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ Source: PEP 552.
 """
 
 # Descriptors and text paths: `pathlib` would double the time of a wheel of small files.
-# ruff: noqa: PTH102, PTH103, PTH110, PTH113, PTH118, PTH119, PTH120, PTH123
+# ruff: noqa: PTH103, PTH120, PTH123
 
 from __future__ import annotations
 

@@ -1,0 +1,166 @@
+"""The activation scripts: for sh, bash and zsh, fish, csh, and PowerShell.
+
+Each puts the environment's programs first on `PATH` and offers `deactivate`. The folder is written into them, as every
+tool that reads a virtual environment expects; quoting is that of each shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+_SH = """\
+# Source this file: `. {bin}/activate`.
+deactivate () {{
+    if [ -n "${{_PYPM_OLD_PATH:-}}" ]; then
+        PATH="$_PYPM_OLD_PATH"
+        export PATH
+        unset _PYPM_OLD_PATH
+    fi
+    if [ -n "${{_PYPM_OLD_PYTHONHOME:-}}" ]; then
+        PYTHONHOME="$_PYPM_OLD_PYTHONHOME"
+        export PYTHONHOME
+        unset _PYPM_OLD_PYTHONHOME
+    fi
+    if [ -n "${{_PYPM_OLD_PS1+set}}" ]; then
+        PS1="$_PYPM_OLD_PS1"
+        unset _PYPM_OLD_PS1
+    fi
+    unset VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+    hash -r 2>/dev/null || true
+    if [ "${{1:-}}" != "keep" ]; then
+        unset -f deactivate
+    fi
+}}
+
+deactivate keep
+VIRTUAL_ENV={location}
+VIRTUAL_ENV_PROMPT={prompt}
+export VIRTUAL_ENV VIRTUAL_ENV_PROMPT
+_PYPM_OLD_PATH="$PATH"
+PATH="$VIRTUAL_ENV/bin:$PATH"
+export PATH
+if [ -n "${{PYTHONHOME:-}}" ]; then
+    _PYPM_OLD_PYTHONHOME="$PYTHONHOME"
+    unset PYTHONHOME
+fi
+if [ -z "${{VIRTUAL_ENV_DISABLE_PROMPT:-}}" ]; then
+    _PYPM_OLD_PS1="${{PS1-}}"
+    PS1="($VIRTUAL_ENV_PROMPT) ${{PS1-}}"
+fi
+hash -r 2>/dev/null || true
+"""
+
+_FISH = """\
+# Source this file: `source {bin}/activate.fish`.
+function deactivate
+    if set -q _PYPM_OLD_PATH
+        set -gx PATH $_PYPM_OLD_PATH
+        set -e _PYPM_OLD_PATH
+    end
+    if set -q _PYPM_OLD_PYTHONHOME
+        set -gx PYTHONHOME $_PYPM_OLD_PYTHONHOME
+        set -e _PYPM_OLD_PYTHONHOME
+    end
+    if functions -q _pypm_old_fish_prompt
+        functions -e fish_prompt
+        functions -c _pypm_old_fish_prompt fish_prompt
+        functions -e _pypm_old_fish_prompt
+    end
+    set -e VIRTUAL_ENV
+    set -e VIRTUAL_ENV_PROMPT
+    if test "$argv[1]" != keep
+        functions -e deactivate
+    end
+end
+
+deactivate keep
+set -gx VIRTUAL_ENV {location}
+set -gx VIRTUAL_ENV_PROMPT {prompt}
+set -gx _PYPM_OLD_PATH $PATH
+set -gx PATH "$VIRTUAL_ENV/bin" $PATH
+if set -q PYTHONHOME
+    set -gx _PYPM_OLD_PYTHONHOME $PYTHONHOME
+    set -e PYTHONHOME
+end
+if test -z "$VIRTUAL_ENV_DISABLE_PROMPT"; and functions -q fish_prompt
+    functions -c fish_prompt _pypm_old_fish_prompt
+    function fish_prompt
+        printf '(%s) ' $VIRTUAL_ENV_PROMPT
+        _pypm_old_fish_prompt
+    end
+end
+"""
+
+_CSH = """\
+# Source this file: `source {bin}/activate.csh`.
+alias deactivate 'test $?_PYPM_OLD_PATH != 0 && setenv PATH "$_PYPM_OLD_PATH:q" && unset _PYPM_OLD_PATH; \
+test $?_PYPM_OLD_PROMPT != 0 && set prompt="$_PYPM_OLD_PROMPT:q" && unset _PYPM_OLD_PROMPT; rehash; \
+unsetenv VIRTUAL_ENV; unsetenv VIRTUAL_ENV_PROMPT; test "\\!:*" != "keep" && unalias deactivate'
+deactivate keep
+setenv VIRTUAL_ENV {location}
+setenv VIRTUAL_ENV_PROMPT {prompt}
+set _PYPM_OLD_PATH="$PATH:q"
+setenv PATH "$VIRTUAL_ENV:q/bin:$PATH:q"
+if (! $?VIRTUAL_ENV_DISABLE_PROMPT && $?prompt) then
+    set _PYPM_OLD_PROMPT="$prompt:q"
+    set prompt = "($VIRTUAL_ENV_PROMPT:q) $prompt:q"
+endif
+rehash
+"""
+
+_POWERSHELL = """\
+# Dot-source this file: `. {bin}/Activate.ps1`.
+function global:deactivate ([switch]$Keep) {{
+    if (Test-Path variable:global:_PYPM_OLD_PATH) {{
+        $env:PATH = $global:_PYPM_OLD_PATH
+        Remove-Variable _PYPM_OLD_PATH -Scope Global
+    }}
+    if (Test-Path function:global:_pypm_old_prompt) {{
+        Set-Content function:global:prompt (Get-Content function:global:_pypm_old_prompt)
+        Remove-Item function:global:_pypm_old_prompt
+    }}
+    Remove-Item env:VIRTUAL_ENV, env:VIRTUAL_ENV_PROMPT -ErrorAction SilentlyContinue
+    if (-not $Keep) {{ Remove-Item function:global:deactivate }}
+}}
+
+deactivate -Keep
+$env:VIRTUAL_ENV = {location}
+$env:VIRTUAL_ENV_PROMPT = {prompt}
+$global:_PYPM_OLD_PATH = $env:PATH
+$env:PATH = (Join-Path $env:VIRTUAL_ENV 'bin') + [IO.Path]::PathSeparator + $env:PATH
+if (-not $env:VIRTUAL_ENV_DISABLE_PROMPT) {{
+    Copy-Item function:prompt function:global:_pypm_old_prompt
+    function global:prompt {{ "($env:VIRTUAL_ENV_PROMPT) " + (_pypm_old_prompt) }}
+}}
+"""
+
+
+def activation_scripts(location: Path, prompt: str) -> dict[str, str]:
+    """Return the scripts by file name, for an environment at `location` that shows itself as `prompt`."""
+    return {
+        "activate": _fill(_SH, location, prompt, shlex.quote),
+        "activate.fish": _fill(_FISH, location, prompt, _quote_fish),
+        "activate.csh": _fill(_CSH, location, prompt, _quote_csh),
+        "Activate.ps1": _fill(_POWERSHELL, location, prompt, _quote_powershell),
+    }
+
+
+def _fill(template: str, location: Path, prompt: str, quote: Callable[[str], str]) -> str:
+    # The comment must stay one line, whatever a folder is called.
+    shown = str(location / "bin").replace("\n", "?")
+    return template.format(bin=shown, location=quote(str(location)), prompt=quote(prompt))
+
+
+def _quote_fish(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _quote_csh(text: str) -> str:
+    # `!` recalls history within single quotes too.
+    return shlex.quote(text).replace("!", "\\!")
+
+
+def _quote_powershell(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

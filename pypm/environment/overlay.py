@@ -1,0 +1,181 @@
+"""Describe an environment as layers: one small generated folder on top of the wheels' own trees.
+
+`run` mounts the layers, `sync` writes them to disk as one folder, and both show the same files. Where two wheels bring
+the same path, the one whose name sorts first wins, on disk as in the mount: see
+`docs/design/0012-environment-layers.md`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from pypm import __version__
+from pypm.codec.merkle import environment_digest
+from pypm.codec.record import RecordRow, dump_record, parse_record
+from pypm.digest import sha256_hex
+from pypm.environment.activation import activation_scripts
+from pypm.environment.scripts import entry_script, rewritten_script
+from pypm.errors import IntegrityError
+from pypm.files import locked, remove_tree, storage_errors
+from pypm.model.environment import Environment
+from pypm.model.target import Interpreter
+from pypm.model.wheel import StoredWheel
+
+_FORMAT = 1
+"""Of the generated layer; raised when its content changes."""
+_CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# Made by pypm from a lock; can be removed at any time.\n"
+    "# About this file: https://bford.info/cachedir/\n"
+)
+
+
+def describe(
+    interpreter: Interpreter,
+    wheels: Sequence[StoredWheel],
+    location: Path,
+    *,
+    cache: Path,
+    project_layers: Sequence[StoredWheel] = (),
+) -> Environment:
+    """Return the environment of these wheels at `location`, its generated layer made when it is missing.
+
+    `cache` is the cache's root; the layer lies below `environments-v1/`, named by all that it depends on, so the same
+    environment finds it again. `project_layers` (editable wheels) are mounted too, but not part of the digest.
+
+    Raises:
+        IntegrityError: one package is given twice.
+        StorageError: the disk refused.
+    """
+    ordered = tuple(sorted(wheels, key=lambda wheel: wheel.name))
+    project = tuple(sorted(project_layers, key=lambda wheel: wheel.name))
+    _check_names((*project, *ordered))
+    digest = environment_digest(
+        ((wheel.name, wheel.version, wheel.merkle_root) for wheel in ordered), interpreter.identity
+    )
+    content = [
+        _FORMAT,
+        __version__,
+        digest,
+        str(location),
+        str(interpreter.executable),
+        interpreter.version,
+        [wheel.sha256 for wheel in (*project, *ordered)],
+    ]
+    base = cache / "environments-v1" / sha256_hex(json.dumps(content).encode("utf-8", "surrogateescape"))
+    environment = Environment(
+        digest=digest,
+        location=location,
+        interpreter=interpreter,
+        wheels=ordered,
+        project_layers=project,
+        base=base,
+    )
+    if not base.is_dir():
+        _make(environment)
+    return environment
+
+
+def _check_names(wheels: Sequence[StoredWheel]) -> None:
+    names: set[str] = set()
+    for wheel in wheels:
+        if wheel.name in names:
+            raise IntegrityError(f"`{wheel.name}` is twice in the environment", reference="package-twice")
+        names.add(wheel.name)
+
+
+def _make(environment: Environment) -> None:
+    """Write the generated layer beside its place and rename it in."""
+    base = environment.base
+    with locked(base.parent / "locks" / f"{base.name}.lock"):
+        if base.is_dir():
+            return
+        for leftover in base.parent.glob(f".{base.name}.*"):
+            remove_tree(leftover)
+        staging = base.parent / f".{base.name}.{secrets.token_hex(4)}"
+        try:
+            with storage_errors(f"write `{staging}`"):
+                _Layer(environment, staging).write()
+                staging.rename(base)
+        except BaseException:
+            remove_tree(staging)
+            raise
+
+
+class _Layer:
+    """Writes the generated layer of one environment into an empty folder."""
+
+    def __init__(self, environment: Environment, folder: Path) -> None:
+        self._environment = environment
+        self._folder = folder
+        self._python = environment.location / "bin" / "python"
+        self._site_packages = f"lib/{environment.interpreter.python_tag}/site-packages"
+        self._programs: set[str] = set()
+
+    def write(self) -> None:
+        (self._folder / self._site_packages).mkdir(parents=True)
+        (self._folder / "bin").mkdir()
+        # As `venv` does on 64-bit systems: some programs look for `lib64` by name.
+        (self._folder / "lib64").symlink_to("lib")
+        self._write_settings()
+        self._write_links()
+        for name, text in activation_scripts(self._environment.location, self._prompt).items():
+            (self._folder / "bin" / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        for wheel in (*self._environment.project_layers, *self._environment.wheels):
+            self._write_programs(wheel)
+
+    @property
+    def _prompt(self) -> str:
+        location = self._environment.location
+        return location.parent.name if location.name == ".venv" else location.name
+
+    def _write_settings(self) -> None:
+        interpreter = self._environment.interpreter
+        settings = {
+            "home": str(interpreter.executable.parent),
+            "implementation": interpreter.implementation,
+            "version_info": interpreter.version,
+            "include-system-site-packages": "false",
+            "pypm": __version__,
+            "prompt": self._prompt.replace("\n", "?"),
+        }
+        lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
+        (self._folder / "pyvenv.cfg").write_bytes(lines.encode("utf-8", "surrogateescape"))
+        (self._folder / "CACHEDIR.TAG").write_text(_CACHEDIR_TAG, "ascii")
+        (self._folder / ".gitignore").write_text("*\n", "ascii")
+
+    def _write_links(self) -> None:
+        interpreter = self._environment.interpreter
+        (self._folder / "bin/python").symlink_to(interpreter.executable)
+        names = {"python3", interpreter.python_tag}
+        if interpreter.implementation == "pypy":
+            names |= {"pypy", "pypy3", interpreter.python_tag.replace("python", "pypy")}
+        for name in sorted(names):
+            (self._folder / "bin" / name).symlink_to("python")
+
+    def _write_programs(self, wheel: StoredWheel) -> None:
+        """Write a wheel's programs, and its RECORD with a row for each."""
+        programs = {entry.name: entry_script(entry, self._python) for entry in wheel.entry_points}
+        for name in wheel.scripts:
+            programs[name] = rewritten_script((wheel.tree / "scripts" / name).read_bytes(), self._python)
+        rows = []
+        for name, content in sorted(programs.items()):
+            if name in self._programs:
+                # As with every other file: the wheel whose name sorts first has brought it already.
+                continue
+            self._programs.add(name)
+            program = self._folder / "bin" / name
+            program.write_bytes(content)
+            program.chmod(0o755)
+            rows.append(
+                RecordRow(path=f"../../../bin/{name}", sha256=sha256_hex(content), size_bytes=len(content))
+            )
+        if rows:
+            record = Path(self._site_packages, wheel.dist_info, "RECORD")
+            present = parse_record((wheel.prefix / record).read_bytes())
+            (self._folder / record).parent.mkdir()
+            merged = sorted((*present, *rows), key=lambda row: row.path)
+            (self._folder / record).write_bytes(dump_record(merged))

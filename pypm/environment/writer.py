@@ -1,0 +1,238 @@
+"""Write an environment to disk: hard links from the store, staged beside its place, swapped in by one rename.
+
+Whatever happens, the location holds the old environment or the new one. What a killed process leaves is a folder
+`.venv.<random>` beside it, which the next write removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypm.codec.manifest import ManifestRow, load_header, load_rows
+from pypm.digest import sha256_hex
+from pypm.environment.linking import Link, link_all
+from pypm.environment.swap import swap_in
+from pypm.errors import ConfigurationError, IntegrityError
+from pypm.files import locked, remove_tree, storage_errors
+from pypm.model.artifact import Sha256
+from pypm.model.environment import Environment
+from pypm.model.wheel import StoredWheel
+
+STATE_FILE = "pypm-state"
+_STATE_MAGIC = "pypm-environment 1"
+_STATE_LIMIT_BYTES = 4096
+_THREADS = 2
+"""Linking waits for the file system's journal more than it computes; more threads than two gain nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What a written environment says of itself."""
+
+    digest: Sha256
+    base: str
+    """Name of the generated layer, which covers all that the environment was made from."""
+    stamp: str
+    """Whatever the caller wants to find again: a key of the inputs that were synced."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """One path that two wheels bring with different content; the first has won."""
+
+    path: str
+    winner: str
+    loser: str
+
+
+def read_state(location: Path) -> State | None:
+    """Return the state of the environment at `location`, or None when pypm has written none there.
+
+    Three system calls: this is how a sync finds that nothing is to do.
+    """
+    try:
+        descriptor = os.open(location / STATE_FILE, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        content = os.read(descriptor, _STATE_LIMIT_BYTES)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    lines = content.decode("utf-8", "replace").split("\n")
+    if len(lines) != 5 or lines[0] != _STATE_MAGIC:
+        return None
+    return State(digest=Sha256(lines[1]), base=lines[2], stamp=lines[3])
+
+
+def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
+    """Make the folder at `environment.location` this environment; return where wheels overlap.
+
+    Every file of the store is compared with its manifest (kind, mode, size, time) when it is linked. `stamp`, one
+    line, is kept for `read_state`.
+
+    Raises:
+        IntegrityError: a file of the store is not what was unpacked; nothing has changed at the location.
+        ConfigurationError: at the location is something that is no virtual environment.
+        StorageError: the disk refused.
+    """
+    location = environment.location
+    if "\n" in stamp:
+        raise ValueError("a stamp is one line")
+    lock_name = sha256_hex(os.fsencode(location))
+    with locked(environment.base.parent / "locks" / f"location-{lock_name}.lock"):
+        _check_replaceable(location)
+        _sweep(location)
+        staging = location.with_name(f"{location.name}.{secrets.token_hex(4)}")
+        try:
+            overlaps = _stage(environment, staging, stamp)
+            swap_in(staging, location)
+        except BaseException:
+            remove_tree(staging)
+            raise
+        # After a swap the old environment lies there; after a plain rename nothing does.
+        remove_tree(staging)
+    return overlaps
+
+
+def remove(location: Path) -> None:
+    """Remove the environment at `location`, and nothing else that may be there.
+
+    Raises:
+        ConfigurationError: it is no virtual environment.
+        StorageError: the disk refused.
+    """
+    _check_replaceable(location)
+    remove_tree(location)
+
+
+def _check_replaceable(location: Path) -> None:
+    """Refuse to replace what is not a virtual environment: it may be somebody's work."""
+    with storage_errors(f"look at `{location}`"):
+        try:
+            status = location.lstat()
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(status.st_mode):
+            if (location / "pyvenv.cfg").is_file() or not any(location.iterdir()):
+                return
+            what = "is a folder but no virtual environment"
+        else:
+            what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else "is not a folder"
+    raise ConfigurationError(
+        f"`{location}` {what}, so it is not replaced",
+        reference="not-an-environment",
+        hint="move it away or remove it yourself, then run the command again",
+    )
+
+
+def _sweep(location: Path) -> None:
+    """Remove what killed processes left; the lock is held, so nobody else is staging here."""
+    leftover = re.compile(re.escape(location.name) + r"\.[0-9a-f]{8}")
+    with storage_errors(f"list `{location.parent}`"):
+        names = [path.name for path in location.parent.iterdir() if leftover.fullmatch(path.name)]
+    for name in names:
+        remove_tree(location.with_name(name))
+
+
+def _stage(environment: Environment, staging: Path, stamp: str) -> tuple[Overlap, ...]:
+    claims = _Claims()
+    with storage_errors(f"write `{staging}`"):
+        staging.mkdir()
+        for path in _copy_base(environment.base, staging):
+            claims.files[path] = ("", "pypm")
+        links = [
+            link
+            for wheel in (*environment.project_layers, *environment.wheels)
+            for link in _links(wheel, claims)
+        ]
+        _make_folders(staging, claims)
+        link_all(links, staging, threads=_THREADS)
+        state = f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
+        (staging / STATE_FILE).write_text(state, "utf-8")
+    return tuple(claims.overlaps)
+
+
+class _Claims:
+    """Who brings which path; the first one has it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str, str]] = {}
+        """Path to (sha256, owner)."""
+        self.overlaps: list[Overlap] = []
+
+    def claim(self, row: ManifestRow, owner: str) -> bool:
+        """Take a path for `owner`; tell whether it was free."""
+        taken = self.files.setdefault(row.path, (row.sha256, owner))
+        if taken[1] == owner:
+            return True
+        if taken[0] not in ("", row.sha256):
+            self.overlaps.append(Overlap(path=row.path, winner=taken[1], loser=owner))
+        return False
+
+
+def _links(wheel: StoredWheel, claims: _Claims) -> list[Link]:
+    """Return what to link of one wheel."""
+    content = (wheel.tree / "manifest").read_bytes()
+    header = load_header(content, tree=wheel.tree)
+    rows = [
+        row
+        for row in load_rows(content, header)
+        if not row.path.startswith("../") and claims.claim(row, wheel.name)
+    ]
+    chunk = 1000
+    return [
+        Link(wheel=wheel, mtime_ns=header.mtime_ns, rows=rows[start : start + chunk])
+        for start in range(0, len(rows), chunk)
+    ]
+
+
+def _copy_base(base: Path, staging: Path) -> list[str]:
+    """Copy the generated layer: its files may be edited in place, so they are not shared with the cache."""
+    copied = []
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        with os.scandir(base / below) as entries:
+            for entry in entries:
+                path = f"{below}{entry.name}"
+                if entry.is_symlink():
+                    (staging / path).symlink_to(os.readlink(entry.path))  # noqa: PTH115
+                elif entry.is_dir():
+                    (staging / path).mkdir()
+                    pending.append(path + "/")
+                    continue
+                else:
+                    target = staging / path
+                    target.write_bytes(Path(entry.path).read_bytes())
+                    target.chmod(stat.S_IMODE(entry.stat().st_mode))
+                copied.append(path)
+    return copied
+
+
+def _make_folders(staging: Path, claims: _Claims) -> None:
+    """Make the folders of all files, each once, parents first."""
+    folders = {path.rpartition("/")[0] for path in claims.files}
+    for folder in tuple(folders):
+        parent = folder.rpartition("/")[0]
+        while parent and parent not in folders:
+            folders.add(parent)
+            parent = parent.rpartition("/")[0]
+    folders.discard("")
+    for folder in sorted(folders):
+        if folder in claims.files:
+            owner = claims.files[folder][1]
+            raise IntegrityError(
+                f"`{folder}` is a file of `{owner}` and a folder of another package",
+                reference="wheels-clash",
+                hint="these two packages cannot be installed together; report it to their projects",
+            )
+        with contextlib.suppress(FileExistsError):
+            (staging / folder).mkdir()
