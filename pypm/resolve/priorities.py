@@ -49,9 +49,9 @@ class Priorities:
             return
         for package in rejecting:
             count = self.rejecting[package] = self.rejecting.get(package, 0) + 1
-            if count == CONFLICT_THRESHOLD and self.classes.get(package, FIRST_SEEN) == FIRST_SEEN:
+            if count == CONFLICT_THRESHOLD and self.classes.get(package, FIRST_SEEN) > URL:
                 self.classes[package] = CONFLICT_LATE
                 self.moved.append(package)
         count = self.rejected[rejected] = self.rejected.get(rejected, 0) + 1
-        if count == CONFLICT_THRESHOLD and self.classes.get(rejected, FIRST_SEEN) > CONFLICT_EARLY:
+        if count == CONFLICT_THRESHOLD and self.classes.get(rejected, FIRST_SEEN) > URL:
             self.classes[rejected] = CONFLICT_EARLY
