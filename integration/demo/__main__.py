@@ -1,8 +1,8 @@
 """`python -m integration.demo`: a small real project, locked, installed and run as a user would do it.
 
 The project is copied to a temporary place and a home with a secret is made, so that the demonstration shows a
-machine where nothing has been set up, and leaves nothing behind. Exit status 1 if anything that must be denied
-was allowed, or the other way round.
+machine where nothing has been set up, and leaves nothing behind. Exit status 1 if anything that must be
+denied was allowed, or the other way round.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def verdict(attempts: tuple[Attempt, ...], report: str, digests: list[str]) -> i
     """Say in three lines how it went; the exit status."""
     wrong = [attempt for attempt in attempts if not attempt.is_right]
     denied = sum(not attempt.allowed for attempt in attempts)
-    print(f"\n{len(attempts)} attempts: {denied} denied, {len(attempts) - denied} allowed, as they should be")
+    print(f"\n{len(attempts)} attempts: {denied} denied, {len(attempts) - denied} allowed")
     print(f"environment digest: {digests[-1] if digests else 'not printed'}")
     if wrong or not attempts or not digests:
         print(f"demo: {len(wrong)} attempts went the wrong way" if wrong else "demo: something is missing")

@@ -77,11 +77,8 @@ def run_followed(start: Callable[[int, int], sandbox.Process], log: BuildLog) ->
         finally:
             os.close(writing)
     try:
-        log.follow(reading)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
+        with process:
+            log.follow(reading)
+            return process.wait()
     finally:
         os.close(reading)
-    return process.wait()

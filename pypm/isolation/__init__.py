@@ -18,7 +18,7 @@ from pypm.isolation.build import (
 from pypm.isolation.explain import Explanation, explain
 from pypm.isolation.failures import isolation_errors
 from pypm.isolation.options import HostPort, RunOptions, grants, merge
-from pypm.isolation.run import Caller, run_policy
+from pypm.isolation.run import Caller, policy_facts, run_policy
 from pypm.isolation.settings import Settings, parse_flags, parse_settings
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "merge",
     "parse_flags",
     "parse_settings",
+    "policy_facts",
     "run_policy",
     "unpack_policy",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pypm.isolation.protection import PROTECTED
 from pypm.isolation.values import MalformedError
 
 _KERNEL = ("/proc", "/sys", "/dev")
@@ -40,17 +41,20 @@ class Boundary:
 
     def _check_writable(self, path: Path, real: Path) -> None:
         cache, home = self.cache.resolve(), self.home.resolve()
-        if _within(real, cache) or _within(cache, real):
-            raise MalformedError(f"must not make the store in `{self.cache}` writable")
         if _within(home, real):
             raise MalformedError(
                 f"must not make the whole home folder writable; name a folder inside instead of `{path}`"
             )
+        if _within(real, cache) or _within(cache, real):
+            raise MalformedError(f"must not make the store in `{self.cache}` writable")
         if self.root is None:
             return
         root = self.root.resolve()
-        if _within(real, root / ".venv"):
-            raise MalformedError("must not make the environment `.venv` writable")
+        for protected in PROTECTED:
+            if not protected.grantable and _within(real, root / protected.path):
+                raise MalformedError(
+                    f"must not make `{path}` writable: `{protected.path}` {protected.reason}"
+                )
         if real != root and _within(root, real):
             raise MalformedError(f"must not be `{path}`, which holds the project and its protected files")
 

@@ -5,6 +5,10 @@ A payload that could write one of them would not have to break out: it would wai
 `noxfile.py` and `conftest.py` are not in the table: they are the project's own program, a developer reviews
 and starts them knowingly, and code generators write beside them.
 
+Git's folder is closed as a whole, not only its hooks and configuration: a file `commondir` in it would lead git
+to another folder with another configuration, and an empty stand-in for that file would break git on the host.
+Who opens `.git` for commits with `allow-write` leaves that one way open; hooks and configuration stay closed.
+
 What the table cannot cover is a repository planted below the root (`src/.git`): git finds it when somebody
 works inside that folder. `git config --global safe.bareRepository explicit` covers the bare half of it.
 """
@@ -22,13 +26,16 @@ class Protected:
 
     path: PurePosixPath
     reason: str
+    always: bool
+    """Whether it is protected where it does not exist, too. That takes an empty stand-in on the disk for as
+    long as the run lasts, so it is done for what is started without anybody having looked at it."""
     folder: bool
     """What stands in for it where it does not exist: an empty folder or an empty file."""
     grantable: bool
     """Whether `allow-write` may name it. Never for what decides over pypm's own runs."""
 
 
-Owner = Literal["pypm", "git", "shell", "editor", "ci"]
+Owner = Literal["pypm", "git", "git/", "shell", "editor", "ci"]
 
 _TABLE: tuple[tuple[Owner, str, str], ...] = (
     # Owner, path (with a slash at its end: a folder), reason.
@@ -36,15 +43,20 @@ _TABLE: tuple[tuple[Owner, str, str], ...] = (
     ("pypm", "pypm.lock", "decides which bytes are installed"),
     ("pypm", "pypm.lock.sig", "vouches for the lock"),
     ("pypm", ".venv/", "editors and shells run its interpreter and scripts outside"),
+    (
+        "git/",
+        ".git/",
+        "references, and everything below that is a command; `allow-write` opens it for commits",
+    ),
     ("git", ".git/hooks/", "git runs them at commit, checkout and push"),
     ("git", ".git/config", "`core.fsmonitor`, `core.pager`, filters and aliases are commands"),
     ("git", ".git/config.worktree", "read like `.git/config` where worktree settings are on"),
-    ("git", ".git/commondir", "leads git to another folder, with another config and other hooks"),
     ("git", ".git/info/", "its attributes choose filters, which are commands"),
     ("git", ".git/modules/", "configuration and hooks of submodules"),
     ("git", ".git/worktrees/", "configuration of further worktrees"),
     ("git", ".pre-commit-config.yaml", "its hooks run at commit"),
-    ("git", ".husky/", "its hooks run at commit"),
+    ("git/", ".githooks/", "hooks that `core.hooksPath` usually names"),
+    ("git/", ".husky/", "its hooks run at commit"),
     ("shell", ".envrc", "direnv runs it on entering the folder"),
     ("shell", ".env", "editors and task runners load it into processes outside, `PATH` included"),
     ("shell", ".python-version", "chooses the interpreter that runs outside"),
@@ -72,12 +84,28 @@ _TABLE: tuple[tuple[Owner, str, str], ...] = (
     ("ci", "Jenkinsfile", "jobs run with the repository's secrets"),
 )
 
+_ALWAYS = frozenset(
+    {
+        *("pyproject.toml", "pypm.lock", "pypm.lock.sig", ".venv"),
+        *(
+            ".git",
+            ".git/hooks",
+            ".git/config",
+            ".git/config.worktree",
+            ".git/info",
+            ".pre-commit-config.yaml",
+        ),
+        *(".envrc", ".env", ".python-version", ".vscode", ".idea", ".github", ".gitlab-ci.yml", ".circleci"),
+    }
+)
+
 PROTECTED = tuple(
     Protected(
         path=PurePosixPath(path),
         reason=reason,
+        always=path.rstrip("/") in _ALWAYS,
         folder=path.endswith("/"),
-        grantable=owner in ("shell", "editor", "ci"),
+        grantable=owner not in ("pypm", "git"),
     )
     for owner, path, reason in _TABLE
 )

@@ -1,35 +1,21 @@
-"""How a project's git repository is laid out on disk; the one place here that reads a file."""
+"""Where a project's git repository lies when it lies elsewhere; the one place here that reads a file."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 _LONGEST_POINTER_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repository:
-    """What `<root>/.git` is."""
+def folders_elsewhere(root: Path) -> tuple[Path, ...]:
+    """Return git's own folders for a `.git` that is a file or a link, as worktrees and submodules have it.
 
-    kind: Literal["none", "folder", "pointer"]
-    """`pointer`: a file or link, as worktrees and submodules have it."""
-    folders: tuple[Path, ...] = ()
-    """For a pointer: git's own folders elsewhere, the worktree's first. They are shown read-only, so that
-    versions can be read from tags; committing is done outside."""
-
-
-def survey_repository(root: Path) -> Repository:
-    """Look at `<root>/.git`.
-
-    A pointer is believed only when it leads to something that is a git folder, that is when `HEAD` lies in
-    it: a `.git` file that came with the sources must not open the folder that it names.
+    They are shown read-only, so that versions can be read from tags. A pointer is believed only when it leads
+    to something that is a git folder, that is when `HEAD` lies in it: a `.git` file that came with the sources
+    must not open whatever folder it names.
     """
     place = root / ".git"
-    if place.is_symlink() or place.is_file():
-        return Repository(kind="pointer", folders=_follow(place))
-    return Repository(kind="folder" if place.is_dir() else "none")
+    return _follow(place) if place.is_symlink() or place.is_file() else ()
 
 
 def _follow(place: Path) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.options import RunOptions
 from pypm.isolation.places import Places
 from pypm.isolation.protection import PROTECTED
-from pypm.isolation.repository import survey_repository
+from pypm.isolation.repository import folders_elsewhere
 from pypm.isolation.variables import HOME, made, passed
 from sandbox import Mount, Policy, Terminal
 
@@ -73,7 +74,7 @@ def run_policy(
     return Policy(
         mounts=(
             *places.mounts(),
-            *_protections(project, places, options, caller),
+            *_protections(project, environment.location, places, options, caller),
             Mount.overlay(str(environment.location), [str(layer) for layer in environment.layers]),
             *limited.devices(options),
         ),
@@ -99,13 +100,8 @@ def _refuse_home(root: Path, home: Path) -> None:
 
 
 def _show_project(root: Path, places: Places, options: RunOptions) -> None:
-    writable = not options.read_only
-    repository = survey_repository(root)
-    places.show([root], writable=writable)
-    if repository.kind == "folder":
-        # A folder that is itself a mount cannot be renamed away and replaced by one with other hooks.
-        places.show([root / ".git"], writable=writable)
-    places.show(repository.folders)
+    places.show([root], writable=not options.read_only)
+    places.show(folders_elsewhere(root))
 
 
 def _show_in_home(granted: Iterable[Path], places: Places, home: Path) -> None:
@@ -116,26 +112,43 @@ def _show_in_home(granted: Iterable[Path], places: Places, home: Path) -> None:
 
 
 def _protections(
-    project: Rooted | None, places: Places, options: RunOptions, caller: Caller
+    project: Rooted | None, location: Path, places: Places, options: RunOptions, caller: Caller
 ) -> tuple[Mount, ...]:
+    """What stays read-only whatever is writable around it: the cache, and the files of the table."""
     cache = caller.cache.resolve()
     mounts = [Mount.protect(str(cache), directory=True)] if places.is_writable(cache) else []
     if project is None:
         return tuple(mounts)
     root = project.root.resolve()
-    repository = survey_repository(root)
-    if repository.kind != "folder" and places.is_writable(root / ".git"):
-        mounts.append(Mount.protect(str(root / ".git"), directory=repository.kind == "none"))
     granted = {path.resolve() for path in options.allow_write}
+    # The environment is mounted where it appears, and a mount can be neither written nor moved away.
+    closed = {location}
     for protected in PROTECTED:
         path = root / protected.path
-        if protected.path.parts[0] == ".git" and repository.kind != "folder":
+        is_granted = protected.grantable and path in granted
+        is_closed = path in closed or not closed.isdisjoint(path.parents)
+        if is_granted or is_closed or not places.is_writable(path):
             continue
-        if places.is_writable(path) and not (protected.grantable and path in granted):
-            mounts.append(Mount.protect(str(path), directory=protected.folder))
+        if os.path.lexists(path) or (protected.always and path.parent.is_dir()):
+            closed.add(path)
+            folder = protected.folder and not path.is_file()
+            mounts.append(Mount.protect(str(path), directory=folder))
     return tuple(mounts)
 
 
 def _variables(location: Path, options: RunOptions, caller: Caller) -> tuple[tuple[str, str], ...]:
     variables = {**passed(caller.variables, options.allow_env), **made(location)}
     return tuple(sorted(variables.items()))
+
+
+def policy_facts(root: Path) -> tuple[Path, ...]:
+    """Return the paths on which a project's policy depends besides its own files.
+
+    A policy that is kept for the next run holds as long as none of them comes, goes or is another file: what
+    `.git` is, and the protected files that did not exist.
+    """
+    git = root / ".git"
+    # The folder itself changes with every command of git, whether it is one does not.
+    marker = git / "HEAD" if git.is_dir() else git
+    candidates = (root / protected.path for protected in PROTECTED if not protected.always)
+    return (marker, *(path for path in candidates if not os.path.lexists(path)))

@@ -29,9 +29,9 @@ def main() -> int:
         ("read the secret key in the home folder", False, Path(secret).read_text),
         ("list the home folder", False, lambda: names(Path(secret).parent.parent)),
         ("read the secret variable", False, lambda: look_up(variable)),
-        ("read the variables of process 1", False, lambda: secret_of_process(variable)),
+        ("read the variables of process 1", False, lambda: look_up_in_process(variable)),
         ("connect to a server of this machine", False, lambda: connect("127.0.0.1", int(port))),
-        ("connect to an address on the internet", False, lambda: connect("1.1.1.1", 443)),
+        ("connect to an address on the internet", False, lambda: reach("192.0.2.1", 443)),
         ("look up a name on the internet", False, lambda: socket.getaddrinfo("example.com", 443)),
         ("signal a process of this machine", False, lambda: os.kill(int(pid), 0)),
         ("change pyproject.toml", False, lambda: append(PROJECT / "pyproject.toml")),
@@ -41,8 +41,8 @@ def main() -> int:
         ("change an installed package", False, lambda: append(Path(installed()))),
         ("write into the environment", False, lambda: append(Path(sys.prefix) / "bin" / "activate")),
         ("write beside the data", True, lambda: append(PROJECT / "data" / "notes.txt")),
-        ("make a temporary file", True, temporary),
-        ("start a program", True, lambda: subprocess.run(["/bin/sh", "-c", "true"], check=True)),
+        ("make a temporary file", True, make_temporary),
+        ("start a program", True, start_program),
         ("serve and connect on its own 127.0.0.1", True, serve),
         ("import an installed package", True, installed),
     )
@@ -66,13 +66,21 @@ def look_up(variable: str) -> None:
         raise DeniedError
 
 
-def secret_of_process(variable: str) -> None:
+def look_up_in_process(variable: str) -> None:
     if variable.encode() not in Path("/proc/1/environ").read_bytes():
         raise DeniedError
 
 
 def connect(host: str, port: int) -> None:
     socket.create_connection((host, port), timeout=3).close()
+
+
+def reach(host: str, port: int) -> None:
+    """Connect to an address where nobody answers (TEST-NET-1): waiting in vain means there is a route."""
+    try:
+        connect(host, port)
+    except TimeoutError:
+        return
 
 
 def append(path: Path) -> None:
@@ -91,14 +99,22 @@ def installed() -> str:
     return attrs.__file__
 
 
-def temporary() -> None:
+def make_temporary() -> None:
     with tempfile.NamedTemporaryFile() as stream:
         stream.write(b"text")
 
 
+def start_program() -> None:
+    subprocess.run(["/bin/sh", "-c", "true"], check=True)
+
+
+def accept_one(server: socket.socket) -> None:
+    server.accept()[0].close()
+
+
 def serve() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread = threading.Thread(target=accept_one, args=(server,))
         thread.start()
         connect(*server.getsockname())
         thread.join()
