@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pypm import __version__
 from pypm.codec.merkle import environment_digest
-from pypm.codec.record import RecordRow, dump_record, parse_record
+from pypm.codec.record import RecordRow, dump_record
 from pypm.digest import sha256_hex
 from pypm.environment.activation import activation_scripts
 from pypm.environment.scripts import entry_script, rewritten_script
@@ -175,7 +175,6 @@ class _Layer:
             )
         if rows:
             record = Path(self._site_packages, wheel.dist_info, "RECORD")
-            present = parse_record((wheel.prefix / record).read_bytes())
             (self._folder / record).parent.mkdir()
-            merged = sorted((*present, *rows), key=lambda row: row.path)
-            (self._folder / record).write_bytes(dump_record(merged))
+            present = (wheel.prefix / record).read_bytes()
+            (self._folder / record).write_bytes(present + dump_record(rows))
