@@ -52,8 +52,9 @@ def parse_wheel_name(filename: str) -> WheelName | None:
 
     None rather than an exception: a page may list thousands of files that are no wheels.
     """
-    if not filename.endswith(".whl") or not is_safe_filename(filename):
+    if not filename.endswith(".whl") or len(filename) > _MAX_NAME_BYTES:
         return None
+    # The parts are checked one by one, and remembered; together they leave no room for an unsafe name.
     parts = filename[:-4].split("-")
     if len(parts) == 5:
         name_part, version_part, *tag_parts = parts
@@ -61,7 +62,7 @@ def parse_wheel_name(filename: str) -> WheelName | None:
     elif len(parts) == 6:
         name_part, version_part, build_part, *tag_parts = parts
         match = _BUILD.match(build_part)
-        if match is None or len(match[1]) > 18:
+        if match is None or len(match[1]) > 18 or not is_safe_filename(build_part):
             return None
         build = (int(match[1]), match[2])
     else:
@@ -87,12 +88,14 @@ def parse_sdist_name(filename: str) -> SdistName | None:
     version = parse_version(version_part)
     if version is None:
         return None
-    return SdistName(canonicalize_name(name_part), version)
+    return SdistName(_canonical(name_part), version)
 
 
 @lru_cache(maxsize=1 << 14)
 def parse_version(text: str) -> Version | None:
-    """Return the version, the same object for the same text, or None when it is not one."""
+    """Return the version, the same object for the same text; None when it is none or has spaces."""
+    if text != text.strip():
+        return None
     try:
         return Version(text)
     except InvalidVersion:
@@ -131,6 +134,9 @@ def is_safe_filename(filename: str) -> bool:
     )
 
 
+_canonical = lru_cache(maxsize=4096)(canonicalize_name)
+
+
 @lru_cache(maxsize=4096)
 def _wheel_project(text: str) -> NormalizedName | None:
     if "__" in text or _PROJECT_NAME.fullmatch(text) is None:
@@ -141,7 +147,7 @@ def _wheel_project(text: str) -> NormalizedName | None:
 @lru_cache(maxsize=4096)
 def _is_tag_set(tags: str) -> bool:
     parts = [part.split(".") for part in tags.split("-")]
-    if any("" in part for part in parts):
+    if any("" in part for part in parts) or not is_safe_filename(tags):
         return False
     interpreters, abis, platforms = parts
     if len(interpreters) * len(abis) * len(platforms) > _MAX_TAGS:

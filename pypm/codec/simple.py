@@ -27,6 +27,12 @@ SUPPORTED_MAJOR = 1
 """PEP 629: a page of a newer major version may mean something else by the same words."""
 
 _ARCHIVES = (".whl", *SDIST_EXTENSIONS)
+_PLAIN_LINK = re.compile(
+    r"([^#?@\\%\s]*/([A-Za-z0-9][A-Za-z0-9._+!-]{0,240}\.(?:whl|tar\.gz|zip)))#sha256=([0-9a-f]{64})",
+    re.ASCII,
+)
+"""A link that needs no thought, as nearly all are: address, file name, digest."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LINK_SCHEMES = {
     "https": frozenset({"https"}),
@@ -133,15 +139,17 @@ def _parse_json(content: bytes, url: str) -> SimplePage:
         if advert is None:
             advert = file.dist_info_metadata if file.dist_info_metadata is not None else file.legacy_metadata
         links.add(
-            filename=file.filename,
-            href=file.url,
-            sha256=file.hashes.get("sha256"),
-            size_bytes=file.size if file.size is None or file.size >= 0 else None,
-            requires_python=file.requires_python or None,
-            yanked=file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None),
-            upload_time=file.upload_time,
-            metadata_sha256=advert.get("sha256") if isinstance(advert, dict) else None,
-            has_metadata=bool(advert) or isinstance(advert, dict),
+            PageFile(
+                file.filename,
+                file.url,
+                file.hashes.get("sha256"),
+                file.size if file.size is None or file.size >= 0 else None,
+                file.requires_python or None,
+                file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None),
+                file.upload_time,
+                _digest(advert.get("sha256")) if isinstance(advert, dict) else None,
+                bool(advert) or isinstance(advert, dict),
+            )
         )
     return SimplePage(page.name, links.finish())
 
@@ -156,30 +164,37 @@ def _parse_html(content: bytes, url: str) -> SimplePage:
     for anchor in anchors:
         attributes = anchor.attributes
         href = attributes["href"] or ""
+        plain = _PLAIN_LINK.fullmatch(href)
+        if plain is not None and href.startswith(links.prefixes):
+            address, filename, digest = plain.groups()
+            links.entries.append(PageFile(filename, address, digest, None, *_html_details(attributes)))
+            continue
         target, _, fragment = href.partition("#")
         filename = filename_of_url(target)
         if not filename.endswith(_ARCHIVES):
             # An address like `/download?id=7`: then the text is the name, as PEP 503 has it.
             filename = anchor.text(strip=True)
-            if not filename.endswith(_ARCHIVES):
-                continue
-        advert = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata", "false"))
-        yanked = (attributes["data-yanked"] or "") if "data-yanked" in attributes else None
         links.add(
-            filename=filename,
-            href=target.strip(),
-            sha256=_fragment_sha256(fragment),
-            size_bytes=None,
-            requires_python=attributes.get("data-requires-python") or None,
-            yanked=yanked,
-            upload_time=attributes.get("data-upload-time"),
-            metadata_sha256=_fragment_sha256(advert or ""),
-            has_metadata=advert != "false",
+            PageFile(filename, target.strip(), _fragment_sha256(fragment), None, *_html_details(attributes))
         )
     entries = links.finish()
     if not entries:
         _require_project_page(tree, url, has_anchors=bool(anchors))
     return SimplePage(None, entries)
+
+
+def _html_details(
+    attributes: dict[str, str | None],
+) -> tuple[str | None, str | None, str | None, str | None, bool]:
+    """Return what a link's attributes say: Python, yanked, upload time, metadata's digest and existence."""
+    advert = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata", "false"))
+    return (
+        attributes.get("data-requires-python") or None,
+        (attributes["data-yanked"] or "") if "data-yanked" in attributes else None,
+        attributes.get("data-upload-time"),
+        None if advert == "false" else _digest(_fragment_sha256(advert or "")),
+        advert != "false",
+    )
 
 
 def _fragment_sha256(fragment: str) -> str | None:
@@ -198,64 +213,48 @@ class _Links:
     def __init__(self, url: str, *, base: str | None) -> None:
         self._url = url
         self._base = urljoin(url, base) if base else url
-        scheme = urlsplit(url).scheme.lower()
-        self._allowed = _LINK_SCHEMES.get(scheme, frozenset[str]())
-        self._prefixes = tuple(f"{scheme}://" for scheme in self._allowed if scheme != "file")
-        self._entries: list[PageFile] = []
+        self._allowed = _LINK_SCHEMES.get(urlsplit(url).scheme.lower(), frozenset[str]())
         self._refused: str | None = None
+        self.prefixes = tuple(f"{scheme}://" for scheme in sorted(self._allowed - {"file"}))
+        """How an address begins that may be followed as it stands."""
+        self.entries: list[PageFile] = []
 
-    def add(  # noqa: PLR0913 - the fields of one entry, by name
-        self,
-        *,
-        filename: str,
-        href: str,
-        sha256: str | None,
-        size_bytes: int | None,
-        requires_python: str | None,
-        yanked: str | None,
-        upload_time: str | None,
-        metadata_sha256: str | None,
-        has_metadata: bool,
-    ) -> None:
-        """Keep the entry when it is a wheel or sdist that may be fetched."""
+    def add(self, entry: PageFile) -> None:
+        """Keep an entry, its address made absolute, when it is a wheel or sdist that may be fetched."""
+        filename, address, sha256 = entry.filename, entry.url, entry.sha256
         if not filename.endswith(_ARCHIVES):
             return
-        if not href.startswith(self._prefixes) or "@" in href or "\\" in href:
-            joined = _absolute(self._base, href)
+        if not address.startswith(self.prefixes) or any(mark in address for mark in "@\\#"):
+            joined = _absolute(self._base, address)
             if joined is None or urlsplit(joined).scheme not in self._allowed:
-                self._refused = f"leads to `{redact(href)}`, which a page of this kind must not"
+                self._refused = f"leads to `{redact(address)}`, which a page of this kind must not"
                 return
-            href = joined
+            address = joined
         if not is_safe_filename(filename):
             self._refused = f"names a file `{filename!a}`, which is no plain file name"
             return
-        if sha256 is not None and _SHA256.fullmatch(sha256) is None:
-            sha256 = sha256.lower()
-            if _SHA256.fullmatch(sha256) is None:
+        if sha256 is not None:
+            sha256 = _digest(sha256)
+            if sha256 is None:
                 # A hash that cannot be checked is no weaker promise than a wrong one.
                 self._refused = f"gives `{filename}` a sha256 that is not one"
                 return
-        if metadata_sha256 is not None and _SHA256.fullmatch(metadata_sha256) is None:
-            metadata_sha256, has_metadata = None, False
-        self._entries.append(
-            PageFile(
-                filename,
-                href.partition("#")[0] if "#" in href else href,
-                sha256,
-                size_bytes,
-                requires_python,
-                yanked,
-                upload_time,
-                metadata_sha256,
-                has_metadata,
-            )
-        )
+        if address is not entry.url or sha256 is not entry.sha256:
+            entry = msgspec.structs.replace(entry, url=address, sha256=sha256)
+        self.entries.append(entry)
 
     def finish(self) -> tuple[PageFile, ...]:
         """Return the entries; when every one was refused, say why instead of showing an empty project."""
-        if self._refused is not None and not self._entries:
+        if self._refused is not None and not self.entries:
             raise _not_a_page(self._url, self._refused)
-        return tuple(self._entries)
+        return tuple(self.entries)
+
+
+def _digest(text: str | None) -> str | None:
+    """Return a sha256 in lower case, or None when it is not one."""
+    if text is None or _SHA256.fullmatch(text) is not None:
+        return text
+    return text.lower() if _SHA256.fullmatch(text.lower()) is not None else None
 
 
 def _absolute(base: str, href: str) -> str | None:
@@ -267,7 +266,7 @@ def _absolute(base: str, href: str) -> str | None:
         return None
     if "\\" in parts.netloc or "\\" in parts.path or (not parts.hostname and parts.scheme != "file"):
         return None
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="").geturl()
 
 
 def redact(url: str) -> str:

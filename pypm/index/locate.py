@@ -1,8 +1,8 @@
 """Where a locked artifact lies now: the lock names no host, so the index's file base and pages tell.
 
 Many indexes lay files out as the public one does, `<aa>/<bb>/<60 hex digits>/<name>`, each below a base
-of its own. There the last four segments are the hint in the lock, and everything before them is the index's base,
-learnt from any of its pages and remembered. Elsewhere the hint is the whole path below the host.
+of its own. There the last four segments are the hint in the lock, and everything before them is the index's
+base, learnt from any of its pages and remembered. Elsewhere the hint is the whole path below the host.
 """
 
 from __future__ import annotations
