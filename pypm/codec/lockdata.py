@@ -10,6 +10,7 @@ from typing import Any
 
 from packaging.markers import Marker
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from pypm.model.artifact import LockedArtifact
 from pypm.model.lock import Lock, LockedDependency, LockedPackage
@@ -37,10 +38,8 @@ def lock_to_data(lock: Lock) -> dict[str, Any]:
         data["optional-dependencies"] = _edge_table(lock.extra_dependencies)
     if lock.group_dependencies:
         data["group-dependencies"] = _edge_table(lock.group_dependencies)
-    data["indexes"] = [
-        _compact(name=index.name, url=index.url)
-        for index in sorted(lock.indexes, key=lambda index: index.name)
-    ]
+    # The order of indexes is their order of preference.
+    data["indexes"] = [_compact(name=index.name, url=index.url) for index in lock.indexes]
     data["packages"] = [_package(package) for package in sorted(lock.packages, key=_package_order)]
     return {key: value for key, value in data.items() if value != []}
 
@@ -55,8 +54,8 @@ def _compact(**values: Any) -> dict[str, Any]:
     return {key.replace("_", "-"): value for key, value in values.items() if value not in (None, [], ())}
 
 
-def _package_order(package: LockedPackage) -> tuple[str, str, str, str]:
-    return (package.name, package.version or "", repr(package.source), str(package.marker or ""))
+def _package_order(package: LockedPackage) -> tuple[str, Version, str, str]:
+    return (package.name, Version(package.version or "0"), str(package.source), str(package.marker or ""))
 
 
 def _edge_table(edges: Mapping[NormalizedName, Iterable[LockedDependency]]) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def _edge_table(edges: Mapping[NormalizedName, Iterable[LockedDependency]]) -> d
 
 
 def _edges(edges: Iterable[LockedDependency]) -> list[dict[str, Any]]:
-    content = [
+    return [
         _compact(
             name=edge.name,
             version=edge.version,
@@ -72,9 +71,12 @@ def _edges(edges: Iterable[LockedDependency]) -> list[dict[str, Any]]:
             extras=sorted(edge.extras),
             extra=edge.extra,
         )
-        for edge in edges
+        for edge in sorted(edges, key=_edge_order)
     ]
-    return sorted(content, key=lambda edge: (edge["name"], repr(sorted(edge.items()))))
+
+
+def _edge_order(edge: LockedDependency) -> tuple[str, ...]:
+    return (edge.name, edge.version or "", edge.extra or "", ",".join(edge.extras), str(edge.marker or ""))
 
 
 def _package(package: LockedPackage) -> dict[str, Any]:

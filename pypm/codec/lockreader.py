@@ -16,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName, is_normalized_name
 from packaging.version import InvalidVersion, Version
 
+from pypm.codec.filenames import SDIST_EXTENSIONS
 from pypm.codec.lockdata import PLACEHOLDER
 from pypm.digest import Sha256
 from pypm.errors import LockError
@@ -35,8 +36,8 @@ _HEX = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PATH = re.compile(r"(?![^/]*:)(?!.*(?:^|/)\.\.(?:/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]*")
 """A path below a base: no `..`, no root, no scheme or drive (its first part would hold a colon)."""
+_NAME_RUNS = re.compile(r"[-_.]+")
 _FILE_NAME = re.compile(r"[^/\\:\x00-\x1f]+")
-_SDIST_ENDINGS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 _TOP_KEYS = frozenset((
     "lock-version", "content-hash", "lock-hash", "requires-python", "environments", "forks", "extras",
@@ -319,9 +320,9 @@ def _is_version(text: str) -> bool:
 
 def _belongs_to(filename: str, name: str, *, is_sdist: bool) -> bool:
     """Tell whether a file is a wheel or an sdist of this package; the version is the store's to check."""
-    normalised = re.sub(r"[-_.]+", "-", filename).lower()
-    if not normalised.startswith(f"{name}-"):
+    stem = filename[: len(name) + 1].lower()
+    if stem != f"{name}-" and not _NAME_RUNS.sub("-", filename).lower().startswith(f"{name}-"):
         return False
     if is_sdist:
-        return filename.endswith(_SDIST_ENDINGS)
+        return filename.endswith(SDIST_EXTENSIONS)
     return filename.endswith(".whl") and filename.count("-") in (4, 5)
