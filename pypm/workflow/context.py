@@ -18,14 +18,11 @@ from pypm.files import remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, Index, Project
 from pypm.paths import Cache, lock_file, project_file
 from pypm.workflow.report import Reporter
-from pypm.workflow.settings import Settings
+from pypm.workflow.settings import Settings, without_login
 
 if TYPE_CHECKING:
     from pypm.index.client import Client
     from pypm.model.target import Interpreter
-
-PYTHON_PIN_FILE = ".python-version"
-"""Names the project's interpreter, as pyenv and its followers write it."""
 
 
 class Context:
@@ -95,10 +92,16 @@ class Context:
         mirror = self.settings.default_index
         if mirror is None:
             return self.project.indexes
+        bare = without_login(mirror)
         return tuple(
-            replace(index, url=mirror) if index.name == DEFAULT_INDEX_NAME else index
+            replace(index, url=bare) if index.name == DEFAULT_INDEX_NAME else index
             for index in self.project.indexes
         )
+
+    @cached_property
+    def home(self) -> Path:
+        """The caller's home folder, which nothing in a sandbox sees."""
+        return Path(os.path.expanduser("~")).absolute()  # noqa: PTH111 - `Path.home` raises without one
 
     @cached_property
     def lock_path(self) -> Path:
@@ -114,28 +117,38 @@ class Context:
         """
         from pypm.environment.interpreters import find_interpreter
 
-        return find_interpreter(self.project.requires_python, self.python_request, self.cache)
+        return find_interpreter(self.project.requires_python, self.python_request, self.cache.interpreters)
 
     @property
     def python_request(self) -> str | None:
         """Which interpreter is asked for: the command line, then the project's pin, then the configuration."""
         if self.settings.python is not None:
             return self.settings.python
-        pin = self.root / PYTHON_PIN_FILE
-        with storage_errors(f"read `{pin}`"):
-            try:
-                lines = pin.read_text(encoding="utf-8").splitlines()
-            except FileNotFoundError:
-                return None
-        wanted = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        return wanted[0] if wanted else None
+        from pypm.environment.interpreters import read_version_file
+
+        return read_version_file(self.root)
 
     @cached_property
     def client(self) -> Client:
-        """The network client; offline it answers from the cache alone."""
-        from pypm.index.client import Client
+        """The network client; offline it refuses every request."""
+        from pypm.index.auth import Login
+        from pypm.index.client import Client, NetworkSettings
 
-        return Client(self.network_settings)
+        logins = {}
+        for index in self.indexes:
+            prefix = f"PYPM_INDEX_{index.name.upper().replace('-', '_')}_"
+            username = os.environ.get(prefix + "USERNAME", "")
+            password = os.environ.get(prefix + "PASSWORD", "")
+            if username or password:
+                logins[index.url] = Login(username=username, password=password)
+        mirror = self.settings.default_index
+        return Client(
+            NetworkSettings(
+                offline=self.settings.offline,
+                login_urls=(*self.settings.login_urls, *((mirror,) if mirror else ())),
+                logins=logins,
+            )
+        )
 
     def _with_settings(self, project: Project) -> Project:
         settings = self.settings

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError, UsageError
@@ -63,7 +64,9 @@ class Settings:
     default_index: str | None
     """A mirror of the default index; the lock does not depend on it."""
     indexes: tuple[Index, ...]
-    """Indexes of the command line; they are part of the inputs that the lock answers to."""
+    """Indexes of the command line, without credentials; part of the inputs that the lock answers to."""
+    login_urls: tuple[str, ...] = field(repr=False)
+    """Their addresses as they were given, with credentials."""
     resolution: str | None
     prerelease: str | None
     exclude_newer: str | None
@@ -90,6 +93,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         python=overrides.python or configured.get("python"),
         default_index=overrides.default_index or configured.get("default-index"),
         indexes=_indexes(overrides),
+        login_urls=tuple(text.partition("=")[2] for text in overrides.index) + overrides.find_links,
         resolution=overrides.resolution,
         prerelease=overrides.prerelease,
         exclude_newer=overrides.exclude_newer,
@@ -136,6 +140,12 @@ def _checked(table: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     return table
 
 
+def without_login(url: str) -> str:
+    """Return an address without the user name and password in it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
+
+
 def _cache(chosen: Path | str | None, environ: Mapping[str, str]) -> Path:
     return cache_home(environ) if chosen is None else Path(chosen).expanduser().absolute()
 
@@ -150,9 +160,9 @@ def _indexes(overrides: Overrides) -> tuple[Index, ...]:
                 reference="malformed-index",
                 hint="write it as `--index NAME=URL`",
             )
-        made.append(Index(name=name, url=url))
+        made.append(Index(name=name, url=without_login(url)))
     made += [
-        Index(name=f"find-links-{number}", url=url, flat=True)
+        Index(name=f"find-links-{number}", url=without_login(url), flat=True)
         for number, url in enumerate(overrides.find_links, start=1)
     ]
     return tuple(made)

@@ -1,0 +1,304 @@
+"""Builds what the lock names and no index has as a wheel: sdists, path dependencies, the project itself.
+
+Each build gets its requirements as an environment of its own, resolved for this interpreter, fetched and
+verified like any other. Which wheels those were is remembered beside the result, so a second sync neither
+resolves nor builds: a build is done again only when its source or its requirements change.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+
+from pypm.build.project import editable_key, project_tree, sdist_key, tree_key
+from pypm.build.tree import SourceTree
+from pypm.digest import content_digest, sha256_file
+from pypm.environment.overlay import describe
+from pypm.errors import BuildError, ConfigurationError
+from pypm.files import remove_tree, storage_errors, write_atomically
+from pypm.isolation import BUILD_ENVIRONMENT, RunOptions
+from pypm.model.artifact import Sha256
+from pypm.model.candidate import Candidate
+from pypm.model.environment import Environment
+from pypm.model.plan import Pick, Selection
+from pypm.model.project import BuildSystem, PathSource, WorkspaceSource
+from pypm.model.wheel import StoredWheel
+from pypm.store.adoption import Expected
+from pypm.workflow.supply import Supply, required_hash
+
+if TYPE_CHECKING:
+    from pypm.build.frontend import Workbench
+
+_RECORD = "built.json"
+"""Beside a built wheel: its file name and hash."""
+
+Resolve = Callable[[Sequence[Requirement]], Sequence[Pick]]
+"""Requirements to picks for this interpreter; `workflow.lock` answers it, for resolving is its work."""
+
+
+class Builder:
+    """Builds wheels in the sandbox and puts them into the store."""
+
+    def __init__(self, supply: Supply, resolve: Resolve, *, options: RunOptions) -> None:
+        """`options` is the project's `build` profile."""
+        self._supply = supply
+        self._resolve = resolve
+        self._options = options
+        self._building: list[str] = []
+
+    # What was built before ----------------------------------------------------------------------------
+
+    def find(self, pick: Pick) -> StoredWheel | None:
+        """Return the wheel that an earlier run built from the same source with the same requirements, or None."""
+        if pick.artifact is None:
+            source = self._tree_of(pick)
+            editable = _is_editable(pick)
+            environment = self._remembered(_tree_identity(source))
+            if environment is None:
+                return None
+            return self._built(_key_of_tree(source, environment, editable=editable))
+        environment = self._remembered(required_hash(pick.artifact))
+        return (
+            None if environment is None else self._built(sdist_key(required_hash(pick.artifact), environment))
+        )
+
+    def find_project(self) -> StoredWheel | None:
+        """Return the project's own editable wheel, if nothing that matters to it changed."""
+        source = self._project_tree()
+        environment = self._remembered(_tree_identity(source))
+        return None if environment is None else self._built(editable_key(source, environment))
+
+    # Building -----------------------------------------------------------------------------------------
+
+    def build(self, pick: Pick) -> StoredWheel:
+        """Build a pick's wheel and return it from the store.
+
+        Raises:
+            BuildError: it cannot be built; `details` hold the end of the log.
+            IntegrityError: the sdist, or what the backend made of it, is not what the lock says.
+        """
+        package = pick.package
+        if pick.artifact is None:
+            source, editable = self._tree_of(pick), _is_editable(pick)
+            environment = self._requirements(source, _tree_identity(source), editable=editable)
+            key = _key_of_tree(source, environment, editable=editable)
+            return self._built(key) or self._make(
+                source, environment, key, (package.name, package.version), editable=editable
+            )
+        sha256 = required_hash(pick.artifact)
+        archive = self._supply.download(pick)
+        with self._unpacked(archive) as source:
+            environment = self._requirements(source, sha256)
+            key = sdist_key(sha256, environment)
+            return self._built(key) or self._make(source, environment, key, (package.name, package.version))
+
+    def build_project(self) -> StoredWheel:
+        """Build the project's own editable wheel (PEP 660) and return it from the store."""
+        project = self._supply.context.project
+        source = self._project_tree()
+        environment = self._requirements(source, _tree_identity(source), editable=True)
+        key = editable_key(source, environment)
+        return self._built(key) or self._make(
+            source, environment, key, (project.name, project.version), editable=True
+        )
+
+    def metadata(self, candidate: Candidate, place: Path) -> bytes:
+        """Return the core metadata of a source folder or sdist file. Implements `index.metadata.BuildMetadata`."""
+        from pypm.build.frontend import build_metadata
+
+        subject = f"{candidate.name} {candidate.version}"
+        with self._source(place, subject) as source:
+            identity = _tree_identity(source) if place.is_dir() else sha256_file(place)
+            environment = self._requirements(source, identity)
+            with self._supply.context.reporter.task("Preparing", subject, unit="lines") as task:
+                return build_metadata(source, self._workbench(environment, task.say))
+
+    def _make(
+        self,
+        source: SourceTree,
+        environment: Environment,
+        key: Sha256,
+        expected: tuple[NormalizedName, str | None],
+        *,
+        editable: bool = False,
+    ) -> StoredWheel:
+        from pypm.build.frontend import build_wheel
+
+        folder = self._folder(key)
+        with self._supply.context.reporter.task("Building", source.name, unit="lines") as task:
+            wheel = build_wheel(source, self._workbench(environment, task.say), folder, editable=editable)
+        sha256 = sha256_file(wheel)
+        record = {"filename": wheel.name, "sha256": sha256}
+        write_atomically(folder / _RECORD, json.dumps(record).encode("ascii"))
+        return self._adopt(wheel, Sha256(sha256), expected)
+
+    def _adopt(
+        self, wheel: Path, sha256: Sha256, expected: tuple[NormalizedName | None, str | None]
+    ) -> StoredWheel:
+        name, version = expected
+        own_name, own_version, _, _ = parse_wheel_filename(wheel.name)
+        return self._supply.add(
+            wheel, Expected(name=name or own_name, version=version or str(own_version), sha256=sha256)
+        )
+
+    def _built(self, key: Sha256) -> StoredWheel | None:
+        folder = self._folder(key)
+        try:
+            record = json.loads((folder / _RECORD).read_bytes())
+            filename, sha256 = str(record["filename"]), Sha256(str(record["sha256"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        stored = self._supply.store.find(sha256, self._supply.context.interpreter.cache_tag)
+        if stored is None and (folder / filename).is_file() and sha256_file(folder / filename) == sha256:
+            return self._adopt(folder / filename, sha256, (None, None))
+        return stored
+
+    def _folder(self, key: Sha256) -> Path:
+        return self._supply.context.cache.builds / key[:2] / key
+
+    # Sources ------------------------------------------------------------------------------------------
+
+    def _project_tree(self) -> SourceTree:
+        context = self._supply.context
+        return project_tree(context.root, name=context.project.name, editable=True)
+
+    def _tree_of(self, pick: Pick) -> SourceTree:
+        source = pick.package.source
+        if not isinstance(source, PathSource):
+            kind = "workspaces" if isinstance(source, WorkspaceSource) else "repositories"
+            raise ConfigurationError(
+                f"`{pick.package.name}` comes from one of the {kind}, which this pypm does not build yet",
+                reference="source-not-supported",
+                hint="depend on it by path or from an index",
+            )
+        root = self._supply.context.root / source.path
+        return project_tree(root, name=pick.package.name, editable=source.editable)
+
+    @contextmanager
+    def _source(self, place: Path, subject: str) -> Iterator[SourceTree]:
+        if place.is_dir():
+            yield project_tree(place, name=subject, editable=False)
+        else:
+            with self._unpacked(place) as source:
+                yield source
+
+    @contextmanager
+    def _unpacked(self, archive: Path) -> Iterator[SourceTree]:
+        from pypm.build.sdist import Unpacking, unpack_sdist
+
+        context = self._supply.context
+        staging = context.cache.scratch / f"sdist-{secrets.token_hex(8)}"
+        with storage_errors(f"make `{staging.parent}`"):
+            staging.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield unpack_sdist(
+                archive, staging, Unpacking(interpreter=context.interpreter, home=context.home)
+            )
+        finally:
+            remove_tree(staging)
+
+    # Build requirements -------------------------------------------------------------------------------
+
+    def _requirements(self, source: SourceTree, identity: Sha256, *, editable: bool = False) -> Environment:
+        """Return the environment to build in: remembered, or resolved and fetched now."""
+        remembered = self._remembered(identity)
+        if remembered is not None:
+            return remembered
+        if source.name in self._building:
+            cycle = " -> ".join((*self._building, source.name))
+            raise BuildError(
+                f"`{source.name}` needs itself to be built: {cycle}",
+                reference="build-cycle",
+                hint="one of these packages must be had as a wheel",
+            )
+        self._building.append(source.name)
+        try:
+            environment = self._environment(source.system.requires)
+            more = self._more_requirements(source, environment, editable=editable)
+            if more:
+                environment = self._environment((*source.system.requires, *more))
+        finally:
+            self._building.pop()
+        self._remember(identity, environment)
+        return environment
+
+    def _more_requirements(
+        self, source: SourceTree, environment: Environment, *, editable: bool
+    ) -> tuple[Requirement, ...]:
+        from pypm.build.frontend import build_requires
+
+        kind = "editable" if editable else "wheel"
+        return build_requires(source, self._workbench(environment, lambda _: None), kind=kind)
+
+    def _environment(self, requirements: Sequence[Requirement]) -> Environment:
+        picks = self._resolve(requirements)
+        plan = self._supply.plan(picks, self.find)
+        wheels = [wheel for _, wheel in plan.reuse]
+        wheels += self._supply.fetch(plan.fetch)
+        wheels += [self.build(pick) for pick in plan.build]
+        return self._described(wheels)
+
+    def _described(self, wheels: Sequence[StoredWheel]) -> Environment:
+        context = self._supply.context
+        return describe(context.interpreter, wheels, BUILD_ENVIRONMENT, cache=context.cache.root)
+
+    def _memory(self, identity: Sha256) -> Path:
+        interpreter = self._supply.context.interpreter
+        name = content_digest([1, identity, interpreter.identity, interpreter.platform])
+        return self._supply.context.cache.builds / "requirements" / f"{name}.json"
+
+    def _remembered(self, identity: Sha256) -> Environment | None:
+        try:
+            hashes = json.loads(self._memory(identity).read_bytes())
+            found = self._supply.store.find_many(hashes, self._supply.context.interpreter.cache_tag)
+        except (OSError, ValueError, TypeError):
+            return None
+        return self._described(list(found.values())) if len(found) == len(hashes) else None
+
+    def _remember(self, identity: Sha256, environment: Environment) -> None:
+        path = self._memory(identity)
+        with storage_errors(f"write `{path}`"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps([wheel.sha256 for wheel in environment.wheels]).encode("ascii"))
+
+    def _workbench(self, environment: Environment, on_line: Callable[[str], None]) -> Workbench:
+        import os
+
+        from pypm.build.frontend import Workbench
+
+        return Workbench(
+            environment=environment,
+            scratch=self._supply.context.cache.scratch,
+            options=self._options,
+            variables=os.environ,
+            on_line=on_line,
+        )
+
+
+def _is_editable(pick: Pick) -> bool:
+    return isinstance(pick.package.source, PathSource) and pick.package.source.editable
+
+
+def _key_of_tree(source: SourceTree, environment: Environment, *, editable: bool) -> Sha256:
+    return editable_key(source, environment) if editable else tree_key(source, environment)
+
+
+def _tree_identity(source: SourceTree) -> Sha256:
+    """What a working tree's build requirements depend on."""
+    system: BuildSystem = source.system
+    return content_digest(
+        {
+            "place": str(source.root),
+            "requires": sorted(str(requirement) for requirement in system.requires),
+            "backend": system.backend,
+            "path": list(system.backend_path),
+        }
+    )

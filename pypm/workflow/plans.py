@@ -1,0 +1,184 @@
+"""Ready run plans: what `pypm run` worked out last time, so that the next time needs none of the machinery.
+
+A plan is found by everything that went into it from the command line and the environment, and is used only
+while every file that it was made from is the same. It holds plain data that `marshal` reads in well under a
+millisecond. This module is on the fast path: it imports only what the interpreter has loaded already, or has
+built in.
+
+Source: `marshal` (data of the very same interpreter version, from the user's own cache folder; never data
+from elsewhere), `_imp.source_hash` (the hash behind hash-based bytecode files; SipHash).
+"""
+
+# ruff: noqa: PTH - `pathlib` costs more than the whole fast path may take.
+
+from __future__ import annotations
+
+import _imp
+import marshal
+import os
+import sys
+
+from pypm import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+FORMAT = 1
+"""Raised whenever the shape of a plan or of its payload changes."""
+
+_BOOLEAN_FLAGS = frozenset(
+    "-m --module --frozen --locked --no-sync --no-dev --all-extras --all-groups --no-default-groups --only-dev "
+    "--no-install-project --read-only --offline --no-progress -q --quiet --no-config".split()
+)
+_VALUE_FLAGS = frozenset(
+    "--extra --no-extra --group --no-group --only-group --project -p --python --cache-dir --config-file --memory "
+    "--cpus --timeout --pids --isolation --profile --color".split()
+)
+"""Flags that a plan can stand for. Those that grant paths depend on the working directory, and the rest ask
+for talk: with any of them the whole program runs."""
+
+_SCRIPT_SUFFIX = ".py"
+_INLINE_METADATA = b"# /// script"
+"""Begins a script's own requirements (PEP 723); such a script does not run in the project's environment."""
+
+
+class Call:
+    """A command line that a plan may answer."""
+
+    __slots__ = ("cache_folder", "module", "options", "project", "words")
+
+    def __init__(self) -> None:
+        self.options: list[str] = []
+        """Flags and values as written, the command left out."""
+        self.words: list[str] = []
+        self.module = False
+        self.project: str | None = None
+        self.cache_folder: str | None = None
+
+
+def read_call(arguments: Sequence[str]) -> Call | None:
+    """Return the `run` call that `arguments` (without the program's name) write, or None for anything else."""
+    if not arguments or arguments[0] != "run":
+        return None
+    call = Call()
+    position, count = 1, len(arguments)
+    while position < count:
+        word = arguments[position]
+        if word == "--":
+            position += 1
+            break
+        if not word.startswith("-"):
+            break
+        name, equals, value = word.partition("=")
+        if name in _VALUE_FLAGS:
+            if not equals:
+                position += 1
+                if position == count:
+                    return None
+                value = arguments[position]
+            _note(call, name, value)
+        elif word not in _BOOLEAN_FLAGS:
+            return None
+        call.module = call.module or word in {"-m", "--module"}
+        call.options.append(name if name not in _VALUE_FLAGS else f"{name}={value}")
+        position += 1
+    call.words = list(arguments[position:])
+    return call if call.words else None
+
+
+def _note(call: Call, name: str, value: str) -> None:
+    if name == "--project":
+        call.project = value
+    elif name == "--cache-dir":
+        call.cache_folder = value
+
+
+def command_words(words: Sequence[str], *, module: bool) -> tuple[str, ...]:
+    """Return the argument vector: modules and scripts are handed to the environment's interpreter."""
+    if module:
+        return ("python", "-m", *words)
+    if words[0].endswith(_SCRIPT_SUFFIX) and os.path.isfile(words[0]):
+        return ("python", *words)
+    return tuple(words)
+
+
+def has_inline_metadata(words: Sequence[str], *, module: bool) -> bool:
+    """Whether the command is a script that brings its own requirements (PEP 723)."""
+    if module or not words[0].endswith(_SCRIPT_SUFFIX):
+        return False
+    try:
+        with open(words[0], "rb") as script:
+            return any(line.rstrip() == _INLINE_METADATA for line in script)
+    except OSError:
+        return False
+
+
+def plan_key(call: Call, root: str, environ: Mapping[str, str]) -> tuple[Any, ...]:
+    """Return everything outside of files that decides over the plan.
+
+    The terminal is part of it: an interactive command gets a pseudo-terminal, a piped one its pipes. So is the
+    user: a plan made by root holds root's mappings.
+    """
+    return (
+        FORMAT,
+        __version__,
+        root,
+        tuple(call.options),
+        tuple(sorted(item for item in environ.items() if item[0].startswith("PYPM_"))),
+        (os.isatty(0), os.isatty(1), os.isatty(2)),
+        (os.getuid(), os.geteuid(), os.getgid()) if hasattr(os, "getuid") else (),
+        sys.implementation.cache_tag,
+    )
+
+
+def plan_path(folder: str, key: tuple[Any, ...]) -> str:
+    """Return where the plan of this key lies. Two keys may share a place; the plan holds its key in full."""
+    return os.path.join(folder, _imp.source_hash(FORMAT, repr(key).encode("utf-8", "surrogatepass")).hex())
+
+
+def file_facts(paths: Iterable[str]) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
+    """Return what tells each file from a changed one; None for a file that is not there."""
+    return tuple((path, _fact(path)) for path in paths)
+
+
+def _fact(path: str) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev, status.st_mode)
+
+
+def save(path: str, key: tuple[Any, ...], facts: tuple[Any, ...], payload: Any) -> None:
+    """Write a plan beside its place and rename it in. A disk that refuses costs speed, nothing else."""
+    beside = f"{path}.{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        with open(beside, "wb") as stream:
+            stream.write(marshal.dumps((key, facts, payload)))
+        os.replace(beside, path)
+    except OSError:
+        try:
+            os.unlink(beside)
+        except OSError:
+            return
+
+
+def load(path: str, key: tuple[Any, ...]) -> Any | None:
+    """Return the payload of the plan, or None when there is none or it is not fresh any more."""
+    try:
+        with open(path, "rb") as stream:
+            if os.fstat(stream.fileno()).st_uid not in (0, os.geteuid()):
+                return None  # In a cache that several users share, another one could decide what we run.
+            content = stream.read()
+        known_key, facts, payload = marshal.loads(content)
+    except (OSError, EOFError, ValueError, TypeError):
+        return None
+    if known_key != key:
+        return None
+    for place, fact in facts:
+        if _fact(place) != fact:
+            return None
+    return payload

@@ -1,0 +1,189 @@
+"""From the project to its environment: what `sync`, `run` and `shell` have in common.
+
+The lock is made sure of, the artifacts are picked, whatever is missing is fetched and built, and the result is
+described. Nothing of the project's folder is touched but the lock, and that only when it is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypm.codec.lockfile import check_fresh
+from pypm.codec.pyproject import content_hash
+from pypm.environment.overlay import describe
+from pypm.errors import StorageError
+from pypm.model.environment import Environment
+from pypm.model.lock import Lock
+from pypm.model.plan import Pick, Plan, Selection
+from pypm.model.project import PathSource
+from pypm.model.wheel import StoredWheel
+from pypm.paths import LOCK_FILE, environment_folder
+from pypm.workflow.builds import Builder
+from pypm.workflow.context import Context
+from pypm.workflow.lock import LockRequest, lock
+from pypm.workflow.lockfile import read_lock, read_lock_if_any
+from pypm.workflow.requirements import open_builder
+from pypm.workflow.select import select
+from pypm.workflow.selection import SelectionRequest, choose_selection
+from pypm.workflow.supply import Supply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What is wanted, and how much may be done for it."""
+
+    selection: SelectionRequest = SelectionRequest()
+    locked: bool = False
+    """A stale lock is an error."""
+    frozen: bool = False
+    """The lock is taken as it is, without looking at the project's requirements."""
+    nothing_new: bool = False
+    """Whatever is not in the store is an error (`--no-sync`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An environment, ready to be written to disk or to be mounted."""
+
+    environment: Environment
+    lock: Lock
+    selection: Selection
+    trees: tuple[Path, ...]
+    """Source trees outside the project that editable wheels point into."""
+    plan: Plan
+    """What had to be done for it."""
+
+
+def prepare(context: Context, preparation: Preparation) -> Prepared:
+    """Make sure of the lock and of every wheel, and describe the environment.
+
+    Raises:
+        LockError: the lock is missing or stale and may not be made anew, or is damaged.
+        IntegrityError: some file is not what was locked.
+        IndexAccessError, BuildError, StorageError: something missing could not be had.
+    """
+    with Supply(context) as supply:
+        found = _look(supply, preparation)
+        if preparation.nothing_new:
+            _require_nothing(found.missing)
+        reuse = [*found.plan.reuse]
+        reuse += zip(found.plan.fetch, supply.fetch(found.plan.fetch))
+        reuse += [(pick, found.builder.build(pick)) for pick in found.plan.build]
+        project = found.project
+        if found.wants_project and project is None:
+            project = found.builder.build_project()
+    return _described(context, found, reuse, project)
+
+
+def foresee(context: Context, preparation: Preparation) -> Prepared | tuple[str, ...]:
+    """Return what `prepare` would without fetching or building, or else the packages that are missing for it."""
+    with Supply(context) as supply:
+        found = _look(supply, preparation)
+    return found.missing or _described(context, found, found.plan.reuse, found.project)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is there before anything is done."""
+
+    lock: Lock
+    selection: Selection
+    picks: tuple[Pick, ...]
+    plan: Plan
+    builder: Builder
+    wants_project: bool
+    project: StoredWheel | None
+    """The project's own wheel, if it was built before and nothing changed."""
+    missing: tuple[str, ...]
+
+
+def _look(supply: Supply, preparation: Preparation) -> _Found:
+    context = supply.context
+    current = current_lock(context, preparation)
+    selection = choose_selection(preparation.selection, current)
+    picks = select(current, context.interpreter.target, selection)
+    builder = open_builder(supply)
+    plan = supply.plan(picks, builder.find)
+    wants_project = selection.project and context.project.is_package
+    project = builder.find_project() if wants_project else None
+    missing = [
+        f"{pick.package.name} {pick.package.version or ''}".strip() for pick in (*plan.fetch, *plan.build)
+    ]
+    if wants_project and project is None:
+        missing.append(str(context.project.name))
+    return _Found(
+        lock=current,
+        selection=selection,
+        picks=tuple(picks),
+        plan=plan,
+        builder=builder,
+        wants_project=wants_project,
+        project=project,
+        missing=tuple(missing),
+    )
+
+
+def _described(
+    context: Context,
+    found: _Found,
+    wheels: Sequence[tuple[Pick, StoredWheel]],
+    project: StoredWheel | None,
+) -> Prepared:
+    layers = [wheel for pick, wheel in wheels if _is_editable(pick)]
+    environment = describe(
+        context.interpreter,
+        [wheel for pick, wheel in wheels if not _is_editable(pick)],
+        environment_folder(context.root),
+        cache=context.cache.root,
+        project_layers=layers if project is None else [*layers, project],
+    )
+    return Prepared(
+        environment=environment,
+        lock=found.lock,
+        selection=found.selection,
+        trees=_trees(context, found.picks),
+        plan=found.plan,
+    )
+
+
+def current_lock(context: Context, preparation: Preparation) -> Lock:
+    """Return the lock that fits the project, made anew when it is stale and that was not forbidden."""
+    if preparation.frozen:
+        return read_lock(context)
+    if preparation.locked:
+        current = read_lock(context)
+        check_fresh(current, content_hash(context.project))
+        return current
+    known = read_lock_if_any(context)
+    if known is not None and known.content_hash == content_hash(context.project):
+        return known
+    context.reporter.detail(f"`{LOCK_FILE}` is {'missing' if known is None else 'stale'}: locking")
+    return lock(context, LockRequest()).lock
+
+
+def _require_nothing(missing: Sequence[str]) -> None:
+    if missing:
+        raise StorageError(
+            f"{len(missing)} of the locked packages are not in the store: {_listed(missing)}",
+            reference="not-in-store",
+            hint="run `pypm sync`, or leave `--no-sync` out",
+        )
+
+
+def _listed(names: Sequence[str], *, most: int = 5) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _is_editable(pick: Pick) -> bool:
+    return isinstance(pick.package.source, PathSource) and pick.package.source.editable
+
+
+def _trees(context: Context, picks: Sequence[Pick]) -> tuple[Path, ...]:
+    return tuple(
+        (context.root / pick.package.source.path).resolve()
+        for pick in picks
+        if isinstance(pick.package.source, PathSource) and pick.package.source.editable
+    )

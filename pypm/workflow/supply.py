@@ -1,0 +1,218 @@
+"""Brings picked artifacts into the store: each is downloaded, verified, unpacked and compiled as soon as it can.
+
+Downloads and unpacking overlap; the first failure stops the rest where they are. What is in the store already
+is neither asked for nor looked at beyond its manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pypm.errors import ConfigurationError, IntegrityError
+from pypm.model.artifact import LockedArtifact, Sha256
+from pypm.model.lock import LockedPackage
+from pypm.model.plan import Pick, Plan
+from pypm.model.project import Index, IndexSource, PathSource, UrlSource
+from pypm.model.wheel import StoredWheel
+from pypm.store.adoption import Expected
+from pypm.store.wheels import Store
+from pypm.workflow.context import Context
+from pypm.workflow.fetch import ReportedProgress
+
+if TYPE_CHECKING:
+    from pypm.index.locate import Locator
+    from pypm.store.unpacker import Unpacker
+
+_PARALLEL_DOWNLOADS = 8
+"""More only divide the same line."""
+
+_PARALLEL_UNPACKING = 2
+"""Each uses all processors for its larger part; two keep the disk and the processors busy at once."""
+
+
+class Supply:
+    """What a sync, a run or a build gets its wheels from. Use it as a context manager."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.store = Store(context.cache)
+        self._unpacker: Unpacker | None = None
+
+    def __enter__(self) -> Supply:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._unpacker is not None:
+            self._unpacker.close()
+
+    def plan(self, picks: Iterable[Pick], built: Callable[[Pick], StoredWheel | None]) -> Plan:
+        """Sort picks into what the store holds, what must be fetched, and what must be built.
+
+        `built` looks up the wheel that was built from an sdist or a source tree before.
+
+        Raises:
+            IntegrityError: the lock holds a placeholder in place of a hash.
+        """
+        reuse: list[tuple[Pick, StoredWheel]] = []
+        fetch: list[Pick] = []
+        build: list[Pick] = []
+        cache_tag = self.context.interpreter.cache_tag
+        for pick in picks:
+            if pick.artifact is None or not pick.artifact.is_wheel:
+                found, missing = built(pick), build
+            else:
+                found, missing = self.store.find(required_hash(pick.artifact), cache_tag), fetch
+            if found is None:
+                missing.append(pick)
+            else:
+                reuse.append((pick, found))
+        return Plan(reuse=tuple(reuse), fetch=tuple(fetch), build=tuple(build))
+
+    def fetch(self, picks: Sequence[Pick]) -> tuple[StoredWheel, ...]:
+        """Download wheels and put them into the store, in the order of `picks`.
+
+        Raises:
+            IndexAccessError: a file could not be had.
+            IntegrityError: a file is not the one that was locked, or breaks the wheel format.
+            StorageError: the disk refused.
+        """
+        if not picks:
+            return ()
+        unpacker = self._ready_unpacker()
+        progress = ReportedProgress(self.context.reporter)
+        stored: dict[int, StoredWheel] = {}
+        with (
+            ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download") as downloads,
+            ThreadPoolExecutor(_PARALLEL_UNPACKING, thread_name_prefix="unpack") as unpacking,
+            _stopping(progress, downloads, unpacking),
+        ):
+            arriving: dict[Future[Path], int] = {
+                downloads.submit(self.download, picks[number], progress): number
+                for number in sorted(range(len(picks)), key=lambda number: -_size_bytes(picks[number]))
+            }
+            ending: dict[Future[StoredWheel], int] = {}
+            while arriving or ending:
+                done, _ = wait([*arriving, *ending], return_when=FIRST_COMPLETED)
+                for future in done:
+                    if future in ending:
+                        stored[ending.pop(future)] = future.result()
+                    else:
+                        number = arriving.pop(future)
+                        archive = future.result()
+                        ending[unpacking.submit(self._add, archive, picks[number], unpacker)] = number
+        return tuple(stored[number] for number in range(len(picks)))
+
+    def download(self, pick: Pick, progress: ReportedProgress | None = None) -> Path:
+        """Return the verified archive of a pick, downloaded unless the cache has it."""
+        from pypm.index.download import archive_path, download
+
+        artifact = _required_artifact(pick)
+        watched = progress or ReportedProgress(self.context.reporter)
+        destination = archive_path(self.context.cache.wheels, artifact)
+        return download(
+            self.context.client, self._urls(pick.package, artifact), artifact, destination, progress=watched
+        )
+
+    def add(self, archive: Path, expected: Expected) -> StoredWheel:
+        """Put a wheel that was built here into the store."""
+        return self.store.add(archive, expected, self._ready_unpacker(), verified=True)
+
+    def _add(self, archive: Path, pick: Pick, unpacker: Unpacker) -> StoredWheel:
+        artifact = _required_artifact(pick)
+        expected = Expected(
+            name=pick.package.name,
+            version=pick.package.version,
+            sha256=required_hash(artifact),
+            merkle_root=artifact.merkle_root,
+        )
+        return self.store.add(archive, expected, unpacker, verified=True)
+
+    def _urls(self, package: LockedPackage, artifact: LockedArtifact) -> Iterator[str]:
+        source = package.source
+        if isinstance(source, UrlSource):
+            yield source.url
+        elif isinstance(source, PathSource):
+            yield (self.context.root / source.path).absolute().as_uri()
+        elif isinstance(source, IndexSource):
+            yield from self._locator.urls(self._index(source.index), package.name, artifact)
+
+    def _index(self, name: str) -> Index:
+        for index in self.context.indexes:
+            if index.name == name:
+                return index
+        raise ConfigurationError(
+            f"the lock takes packages from the index `{name}`, which the project does not name",
+            reference="unknown-index",
+            hint="add it to `[[tool.pypm.index]]`, or run `pypm lock`",
+        )
+
+    @cached_property
+    def _locator(self) -> Locator:
+        from pypm.index.cache import IndexCache
+        from pypm.index.locate import Locator
+        from pypm.index.pages import Pages
+
+        cache = IndexCache(self.context.cache.index, warn=self.context.reporter.warn)
+        return Locator(Pages(self.context.client, cache), cache)
+
+    def _ready_unpacker(self) -> Unpacker:
+        if self._unpacker is None:
+            from pypm.store.unpacker import Unpacker
+            from pypm.workflow.runners import SandboxedUnpacking
+
+            cache, interpreter = self.context.cache, self.context.interpreter
+            for folder in (cache.wheels, cache.builds, cache.scratch):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._unpacker = Unpacker(
+                SandboxedUnpacking(interpreter, home=self.context.home),
+                interpreter,
+                readable=(cache.wheels, cache.builds),
+                writable=cache.scratch,
+            )
+        return self._unpacker
+
+
+def required_hash(artifact: LockedArtifact) -> Sha256:
+    """Return the hash that the lock states.
+
+    Raises:
+        IntegrityError: it holds a placeholder.
+    """
+    if artifact.sha256 is None:
+        raise IntegrityError(
+            f"the lock holds a placeholder instead of the hash of `{artifact.filename}`",
+            reference="placeholder-hash",
+            hint="`pypm lock --refresh` fills it in",
+        )
+    return artifact.sha256
+
+
+def _required_artifact(pick: Pick) -> LockedArtifact:
+    assert pick.artifact is not None, "only picks with an artifact are downloaded"
+    return pick.artifact
+
+
+def _size_bytes(pick: Pick) -> int:
+    return (pick.artifact.size_bytes or 0) if pick.artifact else 0
+
+
+@contextmanager
+def _stopping(progress: ReportedProgress, *pools: ThreadPoolExecutor) -> Iterator[None]:
+    """Stop everything that is under way when the block fails or is interrupted."""
+    try:
+        yield
+    except BaseException:
+        progress.stop.set()
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        progress.close()
