@@ -196,8 +196,10 @@ class Archive:
         members = []
         position = 0
         for entry in sorted(entries, key=lambda entry: entry.offset):
-            if entry.offset != position:
-                raise Refusal("overlapping-entries", f"bytes before `{entry.name}` overlap or are hidden")
+            if entry.offset > position:
+                raise Refusal("hidden-data", f"bytes before `{entry.name}` belong to no entry")
+            if entry.offset < position:
+                raise Refusal("overlapping-entries", f"`{entry.name}` lies within another entry")
             data_offset = self._check_local_header(entry)
             position = data_offset + entry.compressed_bytes
             if position > directory_offset:
