@@ -21,9 +21,10 @@ def resolver_files(hostname: str) -> dict[str, str]:
 def resolv_conf() -> str:
     """One name server and no search list: a name is asked for as it was written, or not at all.
 
-    `search .` is needed because without it the C library takes the host name's domain.
+    Without a list the C library takes the host name's domain, so the sandbox's host name has to be without
+    dots. `search .` instead would make it ask for every unknown name twice.
     """
-    return f"nameserver {RESOLVER_ADDRESS}\nsearch .\noptions timeout:5 attempts:2\n"
+    return f"nameserver {RESOLVER_ADDRESS}\noptions timeout:5 attempts:2\n"
 
 
 def nsswitch_conf() -> str:

@@ -1,0 +1,97 @@
+"""Run a program so that it can neither see nor change what its policy does not name.
+
+`Policy -> validate -> choose -> compile -> fork -> execute -> Process -> ExitStatus`
+
+    policy = Policy(mounts=(Mount.bind("/src/project", writable=True),), home="/home/sandbox")
+    status = run(policy, Command(argv=("make", "test"), cwd="/src/project"))
+
+The names below are loaded when they are first used, so that importing this package, and replaying a
+prepared plan, cost next to nothing.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sandbox.backend import Backend, Coverage
+    from sandbox.choose import choose_backend, prepare, run, spawn
+    from sandbox.command import Command, ExitStatus, Usage
+    from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
+    from sandbox.host import Host, probe
+    from sandbox.linux.launch import replay
+    from sandbox.policy import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
+    from sandbox.process import Process
+
+_HOMES = {
+    "Backend": "backend",
+    "Command": "command",
+    "Coverage": "backend",
+    "ExitStatus": "command",
+    "Guarantee": "policy",
+    "Host": "host",
+    "Isolation": "policy",
+    "Limits": "policy",
+    "Mount": "policy",
+    "Network": "policy",
+    "Policy": "policy",
+    "PolicyError": "errors",
+    "Process": "process",
+    "SandboxError": "errors",
+    "SetupError": "errors",
+    "Terminal": "policy",
+    "UnsupportedError": "errors",
+    "Usage": "command",
+    "choose_backend": "choose",
+    "prepare": "choose",
+    "probe": "host",
+    "replay": "linux.launch",
+    "run": "choose",
+    "spawn": "choose",
+}
+"""Every public name and the module it lives in."""
+
+__all__ = [
+    "Backend",
+    "Command",
+    "Coverage",
+    "ExitStatus",
+    "Guarantee",
+    "Host",
+    "Isolation",
+    "Limits",
+    "Mount",
+    "Network",
+    "Policy",
+    "PolicyError",
+    "Process",
+    "SandboxError",
+    "SetupError",
+    "Terminal",
+    "UnsupportedError",
+    "Usage",
+    "choose_backend",
+    "prepare",
+    "probe",
+    "replay",
+    "run",
+    "spawn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module `sandbox` has no attribute `{name}`")
+    import sys
+
+    module = f"sandbox.{_HOMES[name]}"
+    __import__(module)
+    value = getattr(sys.modules[module], name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,85 @@
+"""Which backend runs a policy, and the doors that use it. Fails closed: weaker isolation only by name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any
+
+from sandbox.backend import Backend
+from sandbox.command import Command, ExitStatus
+from sandbox.errors import UnsupportedError
+from sandbox.policy import Isolation, Policy, Terminal
+from sandbox.process import Process
+
+
+def choose_backend(policy: Policy) -> Backend:
+    """The backend that `policy` asks for by name, else the strongest of this platform.
+
+    Raises: UnsupportedError if there is none, or if it does not give what the policy requires.
+    """
+    backend = _by_name(policy.isolation)
+    missing = backend.coverage().missing(policy.require)
+    if missing:
+        names = ", ".join(item.value for item in missing)
+        raise UnsupportedError(
+            f"the isolation `{backend.isolation.value}` does not guarantee what is required: {names}",
+            hint="leave out the weaker isolation, or require less",
+        )
+    return backend
+
+
+def _by_name(isolation: Isolation | None) -> Backend:
+    """None means the strongest."""
+    if not sys.platform.startswith("linux"):
+        raise UnsupportedError(
+            f"there is no sandbox for `{sys.platform}` in this version",
+            hint="run it on Linux, or in a Linux container",
+        )
+    if isolation is Isolation.NONE:
+        from sandbox.none import Unconfined
+
+        return Unconfined()
+    from sandbox.linux.backend import Namespaces
+
+    return Namespaces()
+
+
+def prepare(policy: Policy) -> dict[str, Any]:
+    """Compile `policy` to plain data that `marshal` can store and `replay` can run without another thought.
+
+    It holds for this kind of machine and this version of the package; `replay` checks both.
+    Raises: PolicyError, UnsupportedError.
+    """
+    return choose_backend(policy).prepare(policy, os.uname().machine)
+
+
+def spawn(policy: Policy, command: Command) -> Process:
+    """Start `command` under `policy` and go on; safe in a process with threads.
+
+    With `Terminal.PTY` nobody relays until `run`'s relay or the caller takes `Process.receive_terminal`.
+    Raises: SandboxError. A set-up that fails later is raised by `Process.wait`.
+    """
+    return choose_backend(policy).spawn(policy, command)
+
+
+def run(policy: Policy, command: Command) -> ExitStatus:
+    """Run `command` under `policy` to its end.
+
+    A first Ctrl-C goes to the command, a second one ends everything inside and is raised.
+    Raises: SandboxError if the sandbox could not be made; nothing foreign was run then.
+    """
+    with spawn(policy, command) as process:
+        if policy.terminal is Terminal.PTY:
+            from sandbox.terminal import relay
+
+            relay(process)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            with contextlib.suppress(ProcessLookupError):
+                import signal
+
+                process.send_signal(signal.SIGINT)
+            return process.wait()

@@ -1,0 +1,162 @@
+"""Policy -> plan: everything is decided here, as plain data, before anything is forked. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sandbox.errors import PolicyError, UnsupportedError
+from sandbox.linux import constants as c
+from sandbox.linux import operations as op
+from sandbox.linux import seccomp, system
+from sandbox.policy import Limits, Mount, MountKind, NetworkKind, Policy, Terminal
+
+INSIDE_ID = 1000
+"""User and group inside, whoever the caller is: nothing is to be learned from it, and it is not root."""
+ROOT_SIZE_BYTES = 64 << 20
+"""The root holds mount points and synthesized files only, and becomes read-only."""
+ROOT_INODES = 16384
+SHARED_MEMORY_MODE = 0o1777
+
+_NAMESPACES = (
+    c.CLONE_NEWUSER | c.CLONE_NEWNS | c.CLONE_NEWPID | c.CLONE_NEWIPC | c.CLONE_NEWUTS | c.CLONE_NEWCGROUP
+)
+_LIMITS = {
+    "memory_bytes": c.RLIMIT_AS,
+    "processes": c.RLIMIT_NPROC,
+    "cpu_seconds": c.RLIMIT_CPU,
+    "file_size_bytes": c.RLIMIT_FSIZE,
+    "open_files": c.RLIMIT_NOFILE,
+}
+
+
+def compile_policy(policy: Policy, machine: str) -> op.Plan:
+    """The plan that makes `policy` true on `machine` (as `uname -m` names it).
+
+    Raises: PolicyError, UnsupportedError.
+    """
+    if policy.network.kind is NetworkKind.HOSTS:
+        raise UnsupportedError(
+            "a network of allowed hosts cannot be enforced by this version",
+            hint="use `Network.NONE`, or `Network.HOST` for the whole of the caller's network",
+        )
+    isolated = policy.network.kind is NetworkKind.NONE
+    environment = dict(policy.environment)
+    if policy.home is not None:
+        environment["HOME"] = policy.home
+    return {
+        "version": op.VERSION,
+        "machine": machine,
+        "namespaces": _NAMESPACES | (c.CLONE_NEWNET if isolated else 0),
+        "placeholders": tuple(_placeholders(policy)),
+        "init": tuple(_init(policy, isolated=isolated)),
+        "payload": tuple(_payload(policy, machine)),
+        "environment": environment,
+        "wall_clock_seconds": policy.limits.wall_clock_seconds,
+        "terminal": policy.terminal is Terminal.PTY,
+    }
+
+
+def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
+    """What pid 1 does, in order."""
+    size = policy.temporary_size_bytes
+    yield op.scrub()
+    yield op.map_ids(INSIDE_ID, INSIDE_ID)
+    yield op.keyring()
+    if isolated:
+        yield op.loopback()
+    yield op.hostname(policy.hostname)
+    yield op.root(ROOT_SIZE_BYTES, ROOT_INODES)
+    if policy.system:
+        yield from system.operations(policy, INSIDE_ID, network=not isolated)
+    yield op.devices()
+    yield op.tmpfs("/dev/shm", size, SHARED_MEMORY_MODE)  # noqa: S108 - the sandbox's own
+    yield op.tmpfs("/tmp", size, SHARED_MEMORY_MODE)  # noqa: S108
+    if policy.home is not None:
+        yield op.tmpfs(policy.home, size, 0o700)
+    for index, mount in enumerate(policy.mounts):
+        yield from _mount(policy, index, mount)
+    # After all others: nothing of the policy's may come to lie over a mask.
+    yield op.proc()
+    yield op.pivot()
+
+
+def _payload(policy: Policy, machine: str) -> Iterator[op.Operation]:
+    """What the command's process does, in order; the filter is last because it forbids all of this."""
+    yield op.pty() if policy.terminal is Terminal.PTY else op.session()
+    yield op.limits(resource_limits(policy.limits))
+    yield op.confine(INSIDE_ID, INSIDE_ID)
+    yield op.drop_privileges()
+    yield op.landlock(tuple(_writable(policy)))
+    yield op.enter()
+    yield op.seccomp(seccomp.program(machine))
+
+
+def resource_limits(limits: Limits) -> tuple[tuple[int, int], ...]:
+    """No core dumps: one would be written on the host by the host's handler. Then what the policy names."""
+    named = ((number, getattr(limits, name)) for name, number in _LIMITS.items())
+    return ((c.RLIMIT_CORE, 0), *((number, int(value)) for number, value in named if value is not None))
+
+
+def _mount(policy: Policy, index: int, mount: Mount) -> Iterator[op.Operation]:
+    """One mount of the policy."""
+    target = mount.target
+    if mount.kind in (MountKind.BIND, MountKind.DEVICE):
+        device = mount.kind is MountKind.DEVICE
+        source = mount.source or target
+        yield op.bind(source, target, writable=mount.writable, optional=mount.optional, device=device)
+    elif mount.kind is MountKind.OVERLAY:
+        yield op.overlay(target, mount.layers)
+    elif mount.kind is MountKind.TMPFS:
+        yield op.tmpfs(target, mount.size_bytes or policy.temporary_size_bytes, 0o755)
+    elif mount.kind is MountKind.FILE:
+        yield op.file(target, mount.content, mount.mode)
+    elif mount.kind is MountKind.SYMLINK:
+        yield op.symlink(target, mount.destination or "")
+    else:
+        base = _covering(policy, index)
+        if base is None or base.kind is MountKind.TMPFS:
+            problem = (
+                f"mounts[{index}].target: `{target}` lies in no earlier bind, so there is nothing to protect"
+            )
+            raise PolicyError(f"the sandbox policy is not acceptable: {problem}", details=(problem,))
+        if base.writable:
+            yield op.protect(base.target, _below(target, base.target))
+
+
+def _placeholders(policy: Policy) -> Iterator[tuple[str, tuple[str, ...], bool, bool]]:
+    """Every path inside a writable bind that something is mounted on, in terms of the host."""
+    for index, mount in enumerate(policy.mounts):
+        base = _covering(policy, index)
+        if base is None or base.kind is not MountKind.BIND or not base.writable or mount.optional:
+            continue
+        parts = _below(mount.target, base.target)
+        if not parts or mount.kind is MountKind.SYMLINK:
+            continue
+        masked = mount.kind is MountKind.PROTECT
+        is_directory = mount.directory if masked else mount.kind in (MountKind.OVERLAY, MountKind.TMPFS)
+        yield (base.source or base.target, parts, is_directory, not masked)
+
+
+def _covering(policy: Policy, index: int) -> Mount | None:
+    """The earlier mount that the target of mount `index` lies in: the last one that is above it."""
+    target = policy.mounts[index].target
+    for earlier in reversed(policy.mounts[:index]):
+        shows = earlier.kind not in (MountKind.SYMLINK, MountKind.FILE, MountKind.PROTECT)
+        if shows and (target == earlier.target or target.startswith(earlier.target + "/")):
+            return earlier
+    return None
+
+
+def _below(target: str, base: str) -> tuple[str, ...]:
+    """The parts of `target` under `base`."""
+    return tuple(part for part in target[len(base) :].split("/") if part)
+
+
+def _writable(policy: Policy) -> Iterator[str]:
+    """Where Landlock lets the payload write: the sandbox's own directories and the writable mounts."""
+    yield from ("/tmp", "/dev", "/proc")  # noqa: S108
+    if policy.home is not None:
+        yield policy.home
+    for mount in policy.mounts:
+        if mount.kind is MountKind.TMPFS or (mount.kind is MountKind.BIND and mount.writable):
+            yield mount.target

@@ -1,0 +1,74 @@
+"""What the operations of one process share while they are replayed."""
+
+from __future__ import annotations
+
+import os
+
+from sandbox.errors import SetupError
+
+
+class Context:
+    """Mutable on purpose: it lives between a fork and an exec, in one thread, and nowhere else."""
+
+    __slots__ = (
+        "argv",
+        "covers",
+        "cwd",
+        "devices",
+        "environment",
+        "go",
+        "has_proc",
+        "host_net",
+        "host_proc",
+        "keep",
+        "outer_group",
+        "outer_user",
+        "pinned",
+        "report",
+        "root",
+        "started",
+        "terminal",
+        "tty",
+        "umask",
+    )
+
+    def __init__(
+        self, argv: tuple[str, ...], cwd: str, environment: dict[str, str], keep: tuple[int, ...]
+    ) -> None:
+        self.argv = argv
+        self.cwd = cwd
+        self.environment = environment
+        self.keep = keep
+        """Descriptors that the payload gets; all others are closed."""
+        self.report = -1
+        """Write end of the pipe that tells the supervisor what failed or how it ended."""
+        self.started = -1
+        """Write end of the pipe that closes when the command has been executed."""
+        self.terminal = -1
+        """Socket over which the master side of the pty goes to the supervisor."""
+        self.tty = -1
+        """The slave side of the pty."""
+        self.go = -1
+        """Read end of the pipe on which init says that the command may start."""
+        self.host_proc = -1
+        """The host's `/proc`, the only way to this process's id maps before there is a `/proc` inside."""
+        self.host_net = 0
+        """Inode of the host's network namespace, to be compared with."""
+        self.outer_user = os.geteuid()
+        self.outer_group = os.getegid()
+        """The caller's ids as the host knows them."""
+        self.root = -1
+        """The new root while it is being built."""
+        self.has_proc = False
+        self.umask = os.umask(0o022)
+        os.umask(self.umask)
+        self.devices: set[int] = set()
+        """st_dev of the file systems that the sandbox made itself: only there are mount points created."""
+        self.pinned: set[str] = set()
+        self.covers: dict[bool, int] = {}
+        """Something empty to cover placeholders and masked files with: by "is a directory"."""
+
+
+def fail(stage: str, message: str, *, errno: int = 0, hint: str | None = None) -> SetupError:
+    """A set-up failure with a sentence of its own instead of the kernel's."""
+    return SetupError(message, stage=stage, errno=errno, hint=hint)

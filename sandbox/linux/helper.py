@@ -1,0 +1,41 @@
+"""The program that `spawn` starts: a small interpreter with one thread that makes the sandbox.
+
+It is started with `-I -S`, an empty environment, and one argument: the number of the descriptor that holds
+the launch. Nothing on its command line tells what it runs, and pid 1 overwrites even that.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+
+
+def main() -> None:
+    """Read the launch, run it, write the result."""
+    with open(int(sys.argv[1]), "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
+        launch = marshal.load(stream)  # noqa: S302 - written by the process that started us
+    sys.path[:0] = [launch["package"]]
+    sys.path += launch["libraries"]
+
+    from sandbox.errors import SandboxError
+    from sandbox.linux import report
+    from sandbox.linux.launch import Request, run_plan
+
+    request = Request(launch["argv"], launch["cwd"])
+    request.keep = launch["keep"]
+    request.lifeline = launch["lifeline"]
+    request.terminal = launch["terminal"]
+    try:
+        ended = run_plan(launch["plan"], request)
+        usage = (ended.user_seconds, ended.system_seconds, ended.peak_memory_bytes)
+        result: tuple[object, ...] = ("ended", ended.code, ended.signal, ended.timed_out, *usage)
+    except (SandboxError, OSError) as error:
+        stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)
+        result = ("failed", stage, number or 0, str(error), getattr(error, "hint", None) or "")
+    report.send(launch["result"], result)  # type: ignore[arg-type] - a wider record for our own parent
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

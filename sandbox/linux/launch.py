@@ -1,0 +1,212 @@
+"""The supervisor's side: clones pid 1, forwards signals, keeps the time, and says how the command ended.
+
+It runs in a process with a single thread: the command line's own (`replay`) or a small helper interpreter
+that `spawn` starts, so that any process may have a sandbox whatever its threads do.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sandbox import codes, signals
+from sandbox.errors import SetupError
+from sandbox.linux import init, keeper, report, syscalls
+from sandbox.linux.context import Context
+from sandbox.linux.operations import VERSION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sandbox.linux.operations import Plan
+
+
+class Outcome:
+    """How a sandbox ended, before anybody has made a nice type of it."""
+
+    __slots__ = ("code", "peak_memory_bytes", "signal", "system_seconds", "timed_out", "user_seconds")
+
+    def __init__(
+        self, status: int | None, unstarted: int | None, timed_out: bool, usage: tuple[float, float, int]
+    ) -> None:
+        self.code: int | None = None
+        self.signal: int | None = None
+        self.timed_out = timed_out
+        self.user_seconds, self.system_seconds, self.peak_memory_bytes = usage
+        if unstarted is not None:
+            self.code = codes.unstarted_code(unstarted)
+        elif status is not None and os.WIFEXITED(status):
+            self.code = os.WEXITSTATUS(status)
+        elif status is not None:
+            self.signal = os.WTERMSIG(status)
+        else:
+            self.signal = signals.SIGKILL  # Init was killed before it could tell.
+
+
+class Request:
+    """What of a launch is not in the plan."""
+
+    __slots__ = ("additions", "argv", "cwd", "keep", "lifeline", "terminal")
+
+    def __init__(self, argv: tuple[str, ...], cwd: str) -> None:
+        self.argv = argv
+        self.cwd = cwd
+        self.additions: dict[str, str] = {}
+        """Variables on top of the policy's."""
+        self.keep: tuple[int, ...] = ()
+        """Descriptors beyond 2 that the payload gets."""
+        self.lifeline = -1
+        """Read end of a pipe whose writer, when it goes, takes the sandbox along."""
+        self.terminal = -1
+        """Socket that the master side of the pty is to be sent over; -1 relays right here."""
+
+
+def replay(
+    plan: Plan,
+    argv: tuple[str, ...],
+    cwd: str,
+    environment_additions: dict[str, str] | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> int:
+    """Run a prepared plan from this process, which must have a single thread; return the shell's exit code.
+
+    Privileged callers lose their supplementary groups. Raises: SetupError if the sandbox could not be made.
+    """
+    request = Request(tuple(argv), cwd)
+    request.additions = environment_additions or {}
+    request.keep = tuple(pass_fds)
+    outcome = run_plan(plan, request)
+    return codes.shell_code(code=outcome.code, signal=outcome.signal, timed_out=outcome.timed_out)
+
+
+def run_plan(plan: Plan, request: Request) -> Outcome:
+    """Make the sandbox, wait for its end, leave nothing behind. Raises: SetupError."""
+    if (plan.get("version"), plan.get("machine")) != (VERSION, syscalls.MACHINE):
+        message = "the prepared plan was made by another version or for another machine"
+        raise SetupError(message, stage="plan", hint="prepare the policy again")
+    mask = signals.block()
+    try:
+        kept = keeper.start(plan["placeholders"])
+        try:
+            return _supervise(plan, request, kept)
+        finally:
+            kept.close()
+    finally:
+        signals.restore(mask)
+
+
+def _supervise(plan: Plan, request: Request, kept: keeper.Keeper) -> Outcome:
+    """Clone pid 1 and stay with it."""
+    relayed = None
+    if plan["terminal"] and request.terminal < 0:
+        from sandbox.terminal import Relay
+
+        relayed = Relay()
+        request.terminal = relayed.inside
+    try:
+        pid, records = _start(plan, request)
+        kept.watch(pid)
+        if relayed is not None:
+            relayed.begin()
+        timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed)
+        told = report.receive(records)
+        os.close(records)
+    finally:
+        if relayed is not None:
+            relayed.close()
+    return _outcome(told, timed_out, usage)
+
+
+def _start(plan: Plan, request: Request) -> tuple[int, int]:
+    """Clone pid 1; return its pid and the read end of the report."""
+    context = Context(request.argv, request.cwd, {**plan["environment"], **request.additions}, request.keep)
+    context.host_net = os.stat("/proc/self/ns/net").st_ino
+    context.terminal = request.terminal
+    if os.geteuid() == 0 and os.getgroups():
+        os.setgroups([])
+    read_end, context.report = os.pipe()
+    lifeline_read, lifeline_write = os.pipe()
+    try:
+        pid = syscalls.clone(plan["namespaces"])
+    except OSError as error:
+        from sandbox.linux.causes import explain_clone
+
+        raise explain_clone(error) from error
+    if pid == 0:
+        os.close(lifeline_write)
+        os.close(read_end)
+        init.main(plan, context, lifeline_read)
+    os.close(lifeline_read)
+    os.close(context.report)
+    # The write end of the lifeline stays open for as long as this process lives: that is its message.
+    _LIFELINES.append(lifeline_write)
+    return pid, read_end
+
+
+_LIFELINES: list[int] = []
+
+
+def _oversee(
+    pid: int, limit_seconds: float | None, request: Request, relayed: object | None
+) -> tuple[bool, tuple[float, float, int]]:
+    """Wait for pid 1, forwarding what comes; return whether the time was up, and what was used."""
+    deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
+    timed_out = False
+    interrupts = 0
+    if request.lifeline >= 0:
+        _watch(request.lifeline)
+    while True:
+        ended, _, usage = os.wait4(pid, os.WNOHANG)
+        if ended:
+            while _LIFELINES:
+                os.close(_LIFELINES.pop())
+            return timed_out, (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
+        number = signals.wait(None if deadline is None else deadline - time.monotonic())
+        if number == 0:
+            timed_out, deadline = True, None
+            os.kill(pid, signals.SIGKILL)
+        elif number == signals.SIGIO:
+            if _is_gone(request.lifeline):
+                os.kill(pid, signals.SIGKILL)
+        elif number == signals.SIGINT:
+            interrupts += 1
+            os.kill(pid, signals.SIGINT if interrupts == 1 else signals.SIGKILL)
+        elif number == signals.SIGTSTP:
+            os.kill(pid, signals.SIGTSTP)
+            os.kill(os.getpid(), signals.SIGSTOP)
+            os.kill(pid, signals.SIGCONT)
+        elif number in signals.FORWARDED:
+            os.kill(pid, number)
+
+
+def _watch(lifeline: int) -> None:
+    """Have SIGIO sent when the other end of `lifeline` closes; the look afterwards closes the race."""
+    import fcntl
+
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+    if _is_gone(lifeline):
+        os.kill(os.getpid(), signals.SIGIO)
+
+
+def _is_gone(lifeline: int) -> bool:
+    """Whether the other end is closed."""
+    if lifeline < 0:
+        return False
+    try:
+        return os.read(lifeline, 1) == b""
+    except BlockingIOError:
+        return False
+
+
+def _outcome(told: list[report.Record], timed_out: bool, usage: tuple[float, float, int]) -> Outcome:
+    """Turn the records into an outcome, or into the failure that they tell of."""
+    status = unstarted = None
+    for record in told:
+        if record[0] == report.FAILED:
+            raise report.as_error(record)
+        if record[0] == report.ENDED:
+            status = int(record[1])
+        elif record[0] == report.UNSTARTED:
+            unstarted = int(record[1])
+    return Outcome(status, unstarted, timed_out, usage)

@@ -1,0 +1,276 @@
+"""Operations that build the root: every path is walked without following a symbolic link.
+
+The new root is put together under the host's `/proc`, which is the one directory that always exists and
+that no policy may show, so all other host paths stay as they are until the pivot.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from sandbox.linux import constants as c
+from sandbox.linux import syscalls
+from sandbox.linux.context import Context, fail
+from sandbox.linux.placeholders import is_placeholder
+
+_BUILD_AT = "/proc"
+_SAFE = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV
+_WALK = c.RESOLVE_IN_ROOT | c.RESOLVE_NO_SYMLINKS | c.RESOLVE_NO_MAGICLINKS
+_PATH = os.O_PATH | os.O_CLOEXEC
+
+
+def root(context: Context, size_bytes: int, inodes: int) -> None:
+    """Cut off from the host's mount tree, then an empty tmpfs; modes are given exactly from here on."""
+    os.umask(0)
+    syscalls.mount(None, "/", None, c.MS_REC | c.MS_PRIVATE)
+    _mount_tmpfs(_BUILD_AT, size_bytes, 0o755, inodes)
+    context.root = os.open(_BUILD_AT, _PATH | os.O_DIRECTORY)
+    context.devices.add(os.fstat(context.root).st_dev)
+    # What covers masked files and directories; the originals end with the build directory's name.
+    os.close(os.open(".empty", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=context.root))
+    os.mkdir(".hollow", 0o555, dir_fd=context.root)
+    context.covers = {
+        False: os.open(".empty", _PATH, dir_fd=context.root),
+        True: os.open(".hollow", _PATH, dir_fd=context.root),
+    }
+
+
+def mirror(context: Context, path: str) -> None:
+    """A system path as the host has it."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode):
+        symlink(context, path, os.readlink(path))
+    else:
+        bind(context, path, path, writable=False, optional=True, device=False)
+
+
+def bind(  # noqa: PLR0913 - the operation's own fields
+    context: Context, source: str, target: str, writable: bool, optional: bool, device: bool
+) -> None:
+    """Show a host path, read-only unless `writable`, never with set-user-id files, devices only if asked."""
+    try:
+        copy = syscalls.open_tree(c.AT_FDCWD, source, c.OPEN_TREE_CLONE | c.AT_RECURSIVE | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if optional:
+            return
+        raise fail("bind", f"`{source}` does not exist", errno=errno.ENOENT) from None
+    attributes = c.MOUNT_ATTR_NOSUID if device else _SAFE
+    if not writable:
+        attributes |= c.MOUNT_ATTR_RDONLY
+    is_directory = stat.S_ISDIR(os.fstat(copy).st_mode)
+    _attach(copy, mount_point(context, target, directory=is_directory), attributes)
+
+
+def overlay(context: Context, target: str, layers: tuple[str, ...]) -> None:
+    """One read-only tree of many; overlayfs wants two at least, a single one is a bind."""
+    if len(layers) == 1:
+        bind(context, layers[0], target, writable=False, optional=False, device=False)
+        return
+    configuration = syscalls.fsopen("overlay")
+    try:
+        for layer in layers:
+            _add_layer(configuration, layer)
+        syscalls.fsconfig(configuration, c.FSCONFIG_CMD_CREATE)
+        tree = syscalls.fsmount(configuration, _SAFE | c.MOUNT_ATTR_RDONLY)
+    finally:
+        os.close(configuration)
+    _attach(tree, mount_point(context, target, directory=True), _SAFE | c.MOUNT_ATTR_RDONLY)
+
+
+def _add_layer(configuration: int, layer: str) -> None:
+    """Add the next lower layer; kernels before 6.8 know the whole list only, which breaks past a page."""
+    try:
+        syscalls.fsconfig(configuration, c.FSCONFIG_SET_STRING, "lowerdir+", layer)
+    except OSError as error:
+        if error.errno == errno.EINVAL and not os.path.isdir(layer):  # noqa: PTH112 - no pathlib on this path
+            raise fail("overlay", f"the layer `{layer}` is not a directory", errno=errno.ENOENT) from None
+        if error.errno == errno.EINVAL:
+            hint = "an overlay of layers needs Linux 6.8 or newer"
+            raise fail(
+                "overlay", "this kernel takes no overlay layers one by one", errno=error.errno, hint=hint
+            ) from None
+        raise fail("overlay", f"the layer `{layer}`: {error.strerror}", errno=error.errno or 0) from None
+
+
+def tmpfs(context: Context, target: str, size_bytes: int, mode: int) -> None:
+    """An empty directory in memory; its own device number marks it as ours."""
+    point = mount_point(context, target, directory=True)
+    os.fchdir(point)
+    _mount_tmpfs(".", size_bytes, mode, max(1024, size_bytes >> 13))
+    os.chdir("/")
+    os.close(point)
+    above = _walk(context, target)
+    context.devices.add(os.fstat(above).st_dev)
+    os.close(above)
+
+
+def _mount_tmpfs(where: str, size_bytes: int, mode: int, inodes: int) -> None:
+    """`inodes` bounds the kernel memory that empty files and directories would use."""
+    options = f"size={size_bytes},nr_inodes={inodes},mode={mode:o}"
+    syscalls.mount("tmpfs", where, "tmpfs", c.MS_NOSUID | c.MS_NODEV, options)
+
+
+def file(context: Context, target: str, content: bytes, mode: int) -> None:
+    """A read-only file; inside a host directory it is mounted, in the sandbox's own it is simply there."""
+    point = mount_point(context, target, directory=False)
+    own = os.fstat(point).st_dev in context.devices
+    if own and os.fstat(point).st_size == 0:
+        _fill(f"self/fd/{point}", content, mode, context.host_proc)
+        if os.fstat(point).st_dev == os.fstat(context.root).st_dev:
+            os.close(point)
+            return
+    # On a writable file system the file itself could be changed, so a read-only copy covers it.
+    os.close(os.open(".stash", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=context.root))
+    _fill(".stash", content, mode, context.root)
+    copy = syscalls.open_tree(context.root, ".stash", c.OPEN_TREE_CLONE | os.O_CLOEXEC)
+    _attach(copy, point, _SAFE | c.MOUNT_ATTR_RDONLY)
+    os.unlink(".stash", dir_fd=context.root)
+
+
+def _fill(path: str, content: bytes, mode: int, directory: int) -> None:
+    """Write a file of the sandbox's own."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def symlink(context: Context, target: str, destination: str) -> None:
+    """A link in a directory of the sandbox's own; nothing is ever created on the host."""
+    parent, _, name = target.rpartition("/")
+    directory = mount_point(context, parent, directory=True) if parent else os.dup(context.root)
+    try:
+        if os.fstat(directory).st_dev not in context.devices:
+            raise fail("symlink", f"`{target}` would have to be created on the host")
+        os.symlink(destination, name, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
+    """Make `base/parts...` read-only; pin the directories on the way; cover a placeholder where one stands."""
+    path = base
+    for index, part in enumerate(parts):
+        path = f"{path}/{part}"
+        here = _walk(context, path)
+        status = os.fstat(here)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if is_placeholder(status):
+            _cover(context, here, is_directory)
+            return
+        if path in context.pinned:
+            os.close(here)
+            continue
+        last = index == len(parts) - 1
+        flags = c.OPEN_TREE_CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH | os.O_CLOEXEC
+        copy = syscalls.open_tree(here, "", flags)
+        _attach(copy, here, _SAFE | c.MOUNT_ATTR_RDONLY if last else _SAFE)
+        if not last:
+            context.pinned.add(path)
+
+
+def mask(context: Context, path: str) -> None:
+    """Cover a path inside with something empty, if it is there."""
+    try:
+        here = _walk(context, path)
+    except FileNotFoundError:
+        return
+    _cover(context, here, stat.S_ISDIR(os.fstat(here).st_mode))
+
+
+def read_only(context: Context, path: str) -> None:
+    """Make a path inside a read-only mount of itself, if it is there."""
+    try:
+        here = _walk(context, path)
+    except FileNotFoundError:
+        return
+    copy = syscalls.open_tree(here, "", c.OPEN_TREE_CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH | os.O_CLOEXEC)
+    _attach(copy, here, _SAFE | c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOEXEC)
+
+
+def pivot(context: Context) -> None:
+    """Change over to the new root, let the host's go, and make what is left read-only."""
+    os.unlink(".empty", dir_fd=context.root)
+    os.rmdir(".hollow", dir_fd=context.root)
+    for cover in context.covers.values():
+        os.close(cover)
+    os.fchdir(context.root)
+    syscalls.pivot_root(".", ".")
+    syscalls.umount(".", c.MNT_DETACH)
+    os.chdir("/")
+    syscalls.mount_setattr(context.root, 0, _SAFE | c.MOUNT_ATTR_RDONLY)
+    _check(context.root, c.MOUNT_ATTR_RDONLY)
+    os.close(context.root)
+    os.umask(context.umask)
+
+
+def mount_point(context: Context, target: str, *, directory: bool) -> int:
+    """An O_PATH descriptor of `target` inside; missing steps are created in the sandbox's own directories."""
+    try:
+        return _walk(context, target)
+    except FileNotFoundError:
+        pass
+    parts = target.strip("/").split("/")
+    here = os.dup(context.root)
+    for index, part in enumerate(parts):
+        try:
+            below = syscalls.openat2(here, part, _PATH, _WALK)
+        except FileNotFoundError:
+            if os.fstat(here).st_dev not in context.devices:
+                message = f"`{target}` has nothing to stand on: `{part}` does not exist on the host"
+                raise fail("mount point", message, errno=errno.ENOENT) from None
+            if directory or index < len(parts) - 1:
+                os.mkdir(part, 0o755, dir_fd=here)
+            else:
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=here))
+            below = syscalls.openat2(here, part, _PATH, _WALK)
+        os.close(here)
+        here = below
+    return here
+
+
+def _walk(context: Context, target: str) -> int:
+    """An O_PATH descriptor of an existing path inside, without passing through any link."""
+    try:
+        return syscalls.openat2(context.root, target, _PATH, _WALK)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            hint = "replace the link by what it leads to, or name its destination in the policy"
+            message = f"`{target}` leads through a symbolic link"
+            raise fail("mount point", message, errno=errno.ELOOP, hint=hint) from None
+        raise
+
+
+def _cover(context: Context, point: int, is_directory: bool) -> None:
+    """Mount something empty and read-only on `point`."""
+    flags = c.OPEN_TREE_CLONE | c.AT_EMPTY_PATH | os.O_CLOEXEC
+    copy = syscalls.open_tree(context.covers[is_directory], "", flags)
+    _attach(copy, point, _SAFE | c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOEXEC)
+
+
+def _attach(copy: int, point: int, attributes: int) -> None:
+    """Restrict the detached tree `copy`, mount it on `point`, look whether the kernel did; close both."""
+    try:
+        syscalls.mount_setattr(copy, c.AT_RECURSIVE, attributes)
+        syscalls.move_mount(copy, point)
+        _check(copy, attributes)
+    finally:
+        os.close(copy)
+        os.close(point)
+
+
+def _check(mounted: int, attributes: int) -> None:
+    """The flags of statvfs are the mount attributes' own numbers for these three."""
+    flags = os.fstatvfs(mounted).f_flag
+    wanted = attributes & (c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV)
+    if flags & wanted != wanted:
+        raise fail("mount", f"a mount has the flags {flags:#x} where {wanted:#x} were asked for")

@@ -1,0 +1,107 @@
+"""Operations of pid 1 that concern the process itself: memory, identity, network, host name."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sandbox.linux import constants as c
+from sandbox.linux import syscalls
+from sandbox.linux.context import Context, fail
+
+
+def scrub(context: Context) -> None:
+    """Zero the argument and environment area, then read it back.
+
+    Pid 1 is a copy of the process that forked it, so `/proc/1/cmdline` and `/proc/1/environ` inside would
+    show the caller's. Being undumpable hides the second but not the first.
+    Source: proc(5), fields 48 to 51 of `stat`.
+    """
+    context.host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    fields = _read("/proc/self/stat").rpartition(b")")[2].split()
+    # The field after the command's name is number 3.
+    argument_start, argument_end, environment_start, environment_end = (int(word) for word in fields[45:49])
+    for start, end in ((argument_start, argument_end), (environment_start, environment_end)):
+        if 0 < start < end:
+            syscalls.zero_memory(start, end)
+    for name in ("cmdline", "environ"):
+        if _read(f"/proc/self/{name}").strip(b"\0"):
+            raise fail("scrub", f"the caller's `{name}` could not be overwritten")
+
+
+def _read(path: str) -> bytes:
+    """The whole of a small file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b""
+        while block := os.read(descriptor, 65536):
+            content += block
+        return content
+    finally:
+        os.close(descriptor)
+
+
+def write_proc(context: Context, name: str, content: bytes) -> None:
+    """Write a file of this process's own `/proc` directory in one call, through the host's `/proc`."""
+    descriptor = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=context.host_proc)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def map_ids(context: Context, user: int, group: int, outer_user: int, outer_group: int) -> None:
+    """Map one user and one group and check them. Source: user_namespaces(7)."""
+    write_proc(context, "setgroups", b"deny")
+    write_proc(context, "uid_map", f"{user} {outer_user} 1".encode())
+    write_proc(context, "gid_map", f"{group} {outer_group} 1".encode())
+    if (os.getuid(), os.getgid()) != (user, group):
+        raise fail("map_ids", f"the sandbox's user is {os.getuid()}:{os.getgid()}, not {user}:{group}")
+
+
+def become_unprivileged(context: Context, user: int, group: int) -> None:
+    """The operation `map_ids`: the caller becomes `user` and `group` inside.
+
+    Supplementary groups of a privileged caller were dropped before the clone; those of an unprivileged one
+    cannot be, and show inside as the overflow group.
+    """
+    map_ids(context, user, group, context.outer_user, context.outer_group)
+
+
+def keyring(_: Context) -> None:
+    """Join a session keyring of our own; kernels without keyrings have nothing to leave behind."""
+    try:
+        syscalls.join_new_session_keyring()
+    except OSError as error:
+        # EPERM: an outer sandbox's filter denies the whole interface, to the payload too.
+        if error.errno not in (errno.ENOSYS, errno.EPERM):
+            raise
+
+
+def loopback(context: Context) -> None:
+    """Bring `lo` up by ioctl and check that no other interface is. Source: netdevice(7)."""
+    import _socket
+    import fcntl
+
+    if os.stat("self/ns/net", dir_fd=context.host_proc).st_ino == context.host_net:
+        raise fail("loopback", "the sandbox is still in the host's network")
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0)
+    try:
+        for _, name in _socket.if_nameindex():
+            request = name.encode().ljust(16, b"\0")
+            answer = fcntl.ioctl(sock.fileno(), c.SIOCGIFFLAGS, request + bytes(24))
+            flags = int.from_bytes(answer[16:18], "little")
+            if name == "lo":
+                up = (flags | c.IFF_UP).to_bytes(2, "little")
+                fcntl.ioctl(sock.fileno(), c.SIOCSIFFLAGS, request + up + bytes(22))
+            elif flags & c.IFF_UP:
+                raise fail("loopback", f"the network interface `{name}` is up inside the sandbox")
+    finally:
+        sock.close()
+
+
+def hostname(_: Context, name: str) -> None:
+    """Set and check the host name."""
+    syscalls.set_hostname(name)
+    if os.uname().nodename != name:
+        raise fail("hostname", f"the host name inside is `{os.uname().nodename}`, not `{name}`")

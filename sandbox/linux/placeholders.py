@@ -1,0 +1,151 @@
+"""Host-side mount points for what does not exist on disk yet, shared between concurrent sandboxes.
+
+A mount needs something to stand on. Where a policy mounts or protects a path inside a writable bind and the
+path is missing on the host, an empty placeholder is created there and removed afterwards. Removing a mount
+point on the host detaches the mounts on it in every namespace, so sandboxes that share one count themselves
+by a shared `flock` on it: whoever gets the exclusive lock is the last and removes it.
+
+A placeholder is told from a user's own empty file by its mode (sticky, and readable by its owner only),
+which is set in the one call that creates it. One that a crash left behind is taken over by the next
+sandbox and then removed. No symbolic link is ever followed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+FILE_MODE = stat.S_IFREG | stat.S_ISVTX | 0o400
+DIRECTORY_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o500
+_STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Entry = tuple[str, tuple[str, ...], bool, bool]
+    """(bind source, parts below it, is a directory, must exist whole rather than be masked at the first gap)."""
+    Held = tuple[int, str, int]
+    """(directory descriptor, name in it, locked descriptor)."""
+
+
+def is_placeholder(status: os.stat_result) -> bool:
+    """Whether `status` is that of a placeholder; a directory's own size says nothing on most file systems."""
+    return status.st_mode == DIRECTORY_MODE or (status.st_mode == FILE_MODE and status.st_size == 0)
+
+
+def missing(entries: tuple[Entry, ...]) -> bool:
+    """Whether any path is not there or is another sandbox's placeholder, so that a keeper is needed."""
+    for source, parts, _, _ in entries:
+        path = source
+        for part in parts:
+            path = f"{path}/{part}"
+            try:
+                status = os.lstat(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return True
+            if is_placeholder(status):
+                return True
+    return False
+
+
+def acquire(entries: tuple[Entry, ...]) -> list[Held]:
+    """Create or share every placeholder that is needed. Raises: OSError; nothing is kept then."""
+    held: list[Held] = []
+    previous = os.umask(0)
+    try:
+        for entry in entries:
+            _acquire_entry(entry, held)
+    except OSError:
+        release(held)
+        raise
+    finally:
+        os.umask(previous)
+    return held
+
+
+def release(held: list[Held]) -> None:
+    """Let go in reverse order, and remove what nobody else holds."""
+    import fcntl
+
+    for directory, name, descriptor in reversed(held):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            here = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            mine = os.fstat(descriptor)
+            if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino) and is_placeholder(mine):
+                remove = os.rmdir if stat.S_ISDIR(mine.st_mode) else os.unlink
+                remove(name, dir_fd=directory)
+        except OSError as error:
+            # EWOULDBLOCK: another sandbox stands on it and will remove it. ENOENT: the user did.
+            # ENOTEMPTY: somebody on the host filled it meanwhile; it is theirs now.
+            if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT, errno.ENOTEMPTY):
+                raise
+        finally:
+            os.close(descriptor)
+            os.close(directory)
+    held.clear()
+
+
+def _acquire_entry(entry: Entry, held: list[Held]) -> None:
+    """Walk down one path and hold each missing step; a masked path stops at the first."""
+    source, parts, is_directory, whole = entry
+    directory = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            kind_is_directory = is_directory if last else True
+            descriptor = _share(directory, part, kind_is_directory)
+            if descriptor is not None:
+                held.append((os.dup(directory), part, descriptor))
+                if not whole:
+                    return
+            if not last:
+                below = os.open(part, os.O_RDONLY | _STEP, dir_fd=directory)
+                os.close(directory)
+                directory = below
+    finally:
+        os.close(directory)
+
+
+def _share(directory: int, name: str, is_directory: bool) -> int | None:
+    """A locked descriptor of the placeholder `name`, created if need be; None if something real is there.
+
+    The race that the loop closes: another sandbox may remove the placeholder between our opening and our
+    locking of it. Then the name leads elsewhere or nowhere, and we start again.
+    """
+    import fcntl
+
+    while True:
+        try:
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            _create(directory, name, is_directory)
+            continue
+        if not is_placeholder(status):
+            return None
+        try:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        try:
+            here = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            os.close(descriptor)
+            continue
+        mine = os.fstat(descriptor)
+        if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino):
+            return descriptor
+        os.close(descriptor)
+
+
+def _create(directory: int, name: str, is_directory: bool) -> None:
+    """Create a placeholder in one call; that somebody else was faster is no failure."""
+    try:
+        if is_directory:
+            os.mkdir(name, stat.S_IMODE(DIRECTORY_MODE), dir_fd=directory)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(name, flags, stat.S_IMODE(FILE_MODE), dir_fd=directory))
+    except FileExistsError:
+        return

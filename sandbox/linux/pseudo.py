@@ -1,0 +1,72 @@
+"""Operations that make `/dev` and `/proc`."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sandbox.linux import constants as c
+from sandbox.linux import mounts, syscalls
+from sandbox.linux.context import Context
+
+_NODES = ("null", "zero", "full", "random", "urandom", "tty")
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_MASKED = (
+    # They tell on the machine or on other processes...
+    "kcore keys key-users timer_list sched_debug latency_stats kmsg kallsyms kpagecount kpageflags kpagecgroup "
+    "interrupts vmallocinfo slabinfo "
+    # ... or change it; kernel uid 0 without any capability still owns these.
+    "sysrq-trigger mtrr acpi asound bus fs irq scsi driver"
+).split()
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+def devices(context: Context) -> None:
+    """Six harmless nodes of the host's, a pty file system and a shared memory directory of the sandbox's own."""
+    for name in _NODES:
+        mounts.bind(context, f"/dev/{name}", f"/dev/{name}", writable=True, optional=False, device=True)
+    for name, destination in _LINKS:
+        mounts.symlink(context, f"/dev/{name}", destination)
+    point = mounts.mount_point(context, "/dev/pts", directory=True)
+    os.fchdir(point)
+    syscalls.mount("devpts", ".", "devpts", c.MS_NOSUID | c.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    os.chdir("/")
+    os.close(point)
+
+
+def proc(context: Context) -> None:
+    """A `/proc` of this process namespace; where an outer container's masks forbid one, none at all."""
+    point = mounts.mount_point(context, "/proc", directory=True)
+    os.fchdir(point)
+    os.close(point)
+    try:
+        syscalls.mount("proc", ".", "proc", c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.EBUSY):
+            raise
+        return
+    finally:
+        os.chdir("/")
+    context.has_proc = True
+    _forbid_third_namespace(context)
+    for name in _MASKED:
+        mounts.mask(context, f"/proc/{name}")
+    mounts.file(context, _BOOT_ID, b"00000000-0000-0000-0000-000000000000\n", 0o444)
+    mounts.read_only(context, "/proc/sys")
+
+
+def _forbid_third_namespace(context: Context) -> None:
+    """Let this user namespace have one child, which is the payload's, and that one none of its own."""
+    directory = os.open("proc/sys/user", os.O_PATH | os.O_CLOEXEC, dir_fd=context.root)
+    try:
+        descriptor = os.open("max_user_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+        os.write(descriptor, b"1")
+        os.close(descriptor)
+    finally:
+        os.close(directory)

@@ -1,0 +1,222 @@
+"""The only ctypes of the Linux backend: one typed function a system call, `OSError` on failure.
+
+python-prctl serves `prctl` where it is installed. Where it is not (pypm's own bootstrap runs the sandbox
+to compile it) the same calls go through libc's `prctl`, so that no restriction ever depends on it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from sandbox.errors import UnsupportedError
+from sandbox.linux import constants as c
+from sandbox.linux.numbers import TABLES
+
+try:
+    from prctl import prctl as _python_prctl
+except ImportError:
+    _python_prctl = None
+
+MACHINE = os.uname().machine
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_SYSCALL = _LIBC.syscall
+_SYSCALL.restype = ctypes.c_long
+_SYSCALL.argtypes = [ctypes.c_long] + [ctypes.c_void_p] * 6
+_PRCTL = _LIBC.prctl
+_PRCTL.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+
+if MACHINE not in TABLES:
+    raise UnsupportedError(
+        f"the namespaces backend does not know the system calls of `{MACHINE}`",
+        hint="it runs on x86_64 and aarch64",
+    )
+_NUMBERS = TABLES[MACHINE]
+
+
+def _call(name: str, *arguments: int | bytes | None) -> int:
+    """Make one system call; missing arguments are zero. Raises OSError with the name of the call."""
+    padded = (*arguments, None, None, None, None, None, None)[:6]
+    result: int = _SYSCALL(_NUMBERS[name], *padded)
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{name}: {os.strerror(number)}")
+    return result
+
+
+def _pack(*words: int) -> bytes:
+    """Lay out 64-bit words as the kernel's structures of `__u64` do; both architectures are little endian."""
+    return b"".join(word.to_bytes(8, "little") for word in words)
+
+
+def unshare(flags: int) -> None:
+    """Source: unshare(2)."""
+    _call("unshare", flags)
+
+
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
+    """Source: mount(2)."""
+    words = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
+    _call("mount", words[0], words[1], words[2], flags, words[3])
+
+
+def umount(target: str, flags: int) -> None:
+    """Source: umount2(2)."""
+    _call("umount2", os.fsencode(target), flags)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """Source: pivot_root(2)."""
+    _call("pivot_root", os.fsencode(new), os.fsencode(old))
+
+
+def openat2(directory: int, path: str, flags: int, resolve: int) -> int:
+    """Open below `directory` under the rules of `resolve`. Source: openat2(2)."""
+    how = _pack(flags, 0, resolve)
+    return _call("openat2", directory, os.fsencode(path), how, len(how))
+
+
+def open_tree(directory: int, path: str, flags: int) -> int:
+    """A detached copy of a mount tree. Source: open_tree(2)."""
+    return _call("open_tree", directory, os.fsencode(path), flags)
+
+
+def move_mount(source: int, target: int) -> None:
+    """Attach the detached mount `source` at the O_PATH descriptor `target`. Source: move_mount(2)."""
+    _call("move_mount", source, b"", target, b"", c.MOVE_MOUNT_F_EMPTY_PATH | c.MOVE_MOUNT_T_EMPTY_PATH)
+
+
+def mount_setattr(descriptor: int, flags: int, attributes: int) -> None:
+    """Set mount attributes on the mount that `descriptor` is the root of. Source: mount_setattr(2)."""
+    attr = _pack(attributes, 0, 0, 0)
+    _call("mount_setattr", descriptor, b"", c.AT_EMPTY_PATH | flags, attr, len(attr))
+
+
+def fsopen(kind: str) -> int:
+    """Source: fsopen(2)."""
+    return _call("fsopen", os.fsencode(kind), c.FSOPEN_CLOEXEC)
+
+
+def fsconfig(descriptor: int, command: int, key: str | None = None, value: str | None = None) -> None:
+    """Source: fsconfig(2)."""
+    words = [None if text is None else os.fsencode(text) for text in (key, value)]
+    _call("fsconfig", descriptor, command, words[0], words[1], 0)
+
+
+def fsmount(descriptor: int, attributes: int) -> int:
+    """Source: fsmount(2)."""
+    return _call("fsmount", descriptor, c.FSMOUNT_CLOEXEC, attributes)
+
+
+def close_range(first: int, last: int) -> None:
+    """Source: close_range(2)."""
+    _call("close_range", first, last, 0)
+
+
+def set_hostname(name: str) -> None:
+    """Source: sethostname(2)."""
+    encoded = os.fsencode(name)
+    _call("sethostname", encoded, len(encoded))
+
+
+def join_new_session_keyring() -> None:
+    """Leave the caller's session keyring behind. Source: keyctl_join_session_keyring(3)."""
+    _call("keyctl", c.KEYCTL_JOIN_SESSION_KEYRING)
+
+
+def set_limit(resource: int, value: int) -> None:
+    """Set the soft and hard limit of the calling process. Source: prlimit(2)."""
+    _call("prlimit64", 0, resource, _pack(value, value))
+
+
+def prctl(option: int, argument: int = 0, second: int = 0) -> int:
+    """Source: prctl(2); python-prctl where it is installed and knows the option."""
+    if _python_prctl is not None and second == 0 and option not in (c.PR_CAP_AMBIENT,):
+        try:
+            return int(_python_prctl(option, argument))
+        except ValueError:
+            pass  # python-prctl refuses options that are newer than it is; libc does not.
+    result: int = _PRCTL(option, argument, second, 0, 0)
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
+    return result
+
+
+def clear_ambient_capabilities() -> None:
+    """Source: capabilities(7), PR_CAP_AMBIENT_CLEAR_ALL."""
+    if _PRCTL(c.PR_CAP_AMBIENT, c.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl(PR_CAP_AMBIENT): {os.strerror(number)}")
+
+
+def set_no_capabilities() -> None:
+    """Empty the effective, permitted and inheritable sets. Source: capset(2)."""
+    header = c.LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4)
+    _call("capset", header, bytes(24))
+
+
+def get_capabilities() -> bytes:
+    """The three sets as 24 raw bytes, all zero when there is none. Source: capget(2)."""
+    header = c.LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4)
+    buffer = ctypes.create_string_buffer(24)
+    _call("capget", header, ctypes.addressof(buffer))
+    return buffer.raw
+
+
+def landlock_abi() -> int:
+    """The version of Landlock that the kernel speaks, 0 for none. Source: landlock_create_ruleset(2)."""
+    try:
+        return _call("landlock_create_ruleset", None, 0, c.LANDLOCK_CREATE_RULESET_VERSION)
+    except OSError:
+        return 0
+
+
+def landlock_create_ruleset(attributes: bytes) -> int:
+    """Source: landlock_create_ruleset(2)."""
+    return _call("landlock_create_ruleset", attributes, len(attributes), 0)
+
+
+def landlock_allow(ruleset: int, parent: int, access: int) -> None:
+    """Allow `access` beneath the O_PATH descriptor `parent`. Source: landlock_add_rule(2)."""
+    attr = access.to_bytes(8, "little") + parent.to_bytes(4, "little", signed=True)
+    _call("landlock_add_rule", ruleset, c.LANDLOCK_RULE_PATH_BENEATH, attr, 0)
+
+
+def landlock_restrict_self(ruleset: int) -> None:
+    """Source: landlock_restrict_self(2)."""
+    _call("landlock_restrict_self", ruleset, 0)
+
+
+def install_filter(program: bytes) -> None:
+    """Load a seccomp program of 8-byte instructions. Source: seccomp(2), struct sock_fprog."""
+    buffer = ctypes.create_string_buffer(program, len(program))
+    length = len(program) // 8
+    header = length.to_bytes(8, "little") + ctypes.addressof(buffer).to_bytes(8, "little")
+    _call("seccomp", c.SECCOMP_SET_MODE_FILTER, 0, header)
+
+
+def zero_memory(start: int, end: int) -> None:
+    """Overwrite this process's own memory; used for the argument and environment area only."""
+    ctypes.memset(start, 0, end - start)
+
+
+_RAW_SYSCALL = ctypes.PyDLL(None, use_errno=True).syscall
+_RAW_SYSCALL.restype = ctypes.c_long
+_RAW_SYSCALL.argtypes = _SYSCALL.argtypes
+
+
+def clone(flags: int) -> int:
+    """Fork into new namespaces: 0 in the child, the child's pid in the parent.
+
+    Only for a process with a single thread. Unlike `unshare` and two forks the child is pid 1 at once,
+    and the parent stays in the host's world. The interpreter's own lock is held across the call (PyDLL),
+    so the copied interpreter is in the state of a thread that simply goes on.
+
+    Source: clone(2).
+    """
+    result: int = _RAW_SYSCALL(_NUMBERS["clone"], flags | c.SIGCHLD, None, None, None, None, None)
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"clone: {os.strerror(number)}")
+    return result
