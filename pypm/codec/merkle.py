@@ -10,9 +10,11 @@ Source: RFC 6962, section 2.1; RFC 9162, section 2.1.3.2 (verification).
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pypm.codec.record import RecordRow
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 
@@ -63,10 +65,33 @@ def wheel_root(leaves: Iterable[Leaf]) -> Sha256:
     return root([leaf_data(leaf) for leaf in sorted_leaves(leaves)])
 
 
+def record_root(rows: Iterable[RecordRow]) -> Sha256 | None:
+    """Return the root that a wheel's RECORD promises, without its files; equal to `wheel_root` of the unpacked ones.
+
+    None where RECORD does not tell enough: a file with a stronger hash only, or without a size.
+
+    Raises:
+        IntegrityError: RECORD names a path twice.
+    """
+    leaves = []
+    for row in rows:
+        if row.sha256 is not None and row.size_bytes is not None:
+            leaves.append(wheel_leaf(row.path, row.size_bytes, row.sha256))
+        elif not _is_unhashed(row.path):
+            return None
+    return wheel_root(leaves)
+
+
+def _is_unhashed(path: str) -> bool:
+    """RECORD cannot hold its own hash, nor that of its signatures; they have no leaf."""
+    folder, _, name = path.partition("/")
+    return folder.endswith(".dist-info") and name in ("RECORD", "RECORD.jws", "RECORD.p7s")
+
+
 def sorted_leaves(leaves: Iterable[Leaf]) -> list[Leaf]:
     """Return the leaves in the order of the tree: by the bytes of their paths, each path once."""
     ordered = sorted(leaves, key=lambda leaf: leaf.path.encode("utf-8"))
-    for one, next_one in zip(ordered, ordered[1:], strict=False):
+    for one, next_one in itertools.pairwise(ordered):
         if one.path == next_one.path:
             raise IntegrityError(f"`{one.path}` is named twice", reference="duplicate-leaf")
     return ordered
