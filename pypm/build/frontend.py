@@ -178,7 +178,8 @@ def _call(
     try:
         copy_tree(source.root, folder / "source")
         with storage_errors(f"make the build folder `{folder}`"):
-            for name in ("output", "answer"):
+            # The last one is where the tree's own git folder is mounted.
+            for name in ("output", "answer", *(("source/.git",) if source.repository else ())):
                 (folder / name).mkdir()
         status = _run(call, log)
         yield call, _result(call, status, log), log

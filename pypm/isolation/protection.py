@@ -5,8 +5,8 @@ A payload that could write one of them would not have to break out: it would wai
 `noxfile.py` and `conftest.py` are not in the table: they are the project's own program, a developer reviews
 and starts them knowingly, and code generators write beside them.
 
-Git's folder is closed as a whole, not only its hooks and configuration: a file `commondir` in it would lead git
-to another folder with another configuration, and an empty stand-in for that file would break git on the host.
+Git's folder is closed as a whole, not only its hooks and configuration: a file `commondir` in it would lead
+git to another folder with another configuration, and an empty stand-in for it would break git on the host.
 Who opens `.git` for commits with `allow-write` leaves that one way open; hooks and configuration stay closed.
 
 What the table cannot cover is a repository planted below the root (`src/.git`): git finds it when somebody

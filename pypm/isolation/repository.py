@@ -11,8 +11,8 @@ def folders_elsewhere(root: Path) -> tuple[Path, ...]:
     """Return git's own folders for a `.git` that is a file or a link, as worktrees and submodules have it.
 
     They are shown read-only, so that versions can be read from tags. A pointer is believed only when it leads
-    to something that is a git folder, that is when `HEAD` lies in it: a `.git` file that came with the sources
-    must not open whatever folder it names.
+    to something that is a git folder, that is when `HEAD` lies in it: a `.git` file that came with the
+    sources must not open whatever folder it names.
     """
     place = root / ".git"
     return _follow(place) if place.is_symlink() or place.is_file() else ()

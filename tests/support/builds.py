@@ -75,7 +75,7 @@ def this_interpreter() -> Interpreter:
 
 
 def empty_environment(location: Path, base: Path) -> Environment:
-    """An environment without wheels: `pyvenv.cfg` and `bin/python`, as the environment's writer makes them."""
+    """An environment without wheels: `pyvenv.cfg` and `bin/python`, as pypm makes them."""
     interpreter = this_interpreter()
     (base / "bin").mkdir(parents=True, exist_ok=True)
     (base / "lib" / interpreter.python_tag / "site-packages").mkdir(parents=True, exist_ok=True)
