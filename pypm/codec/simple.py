@@ -27,8 +27,11 @@ SUPPORTED_MAJOR = 1
 """PEP 629: a page of a newer major version may mean something else by the same words."""
 
 _ARCHIVES = (".whl", *SDIST_EXTENSIONS)
+_PLAIN_HOST = r"[a-z]+://[A-Za-z0-9.-]+(?::\d{1,5})?/"
+_PLAIN_ADDRESS = re.compile(_PLAIN_HOST + r"[^#@\\\x00-\x20]*", re.ASCII)
 _PLAIN_LINK = re.compile(
-    r"([^#?@\\%\s]*/([A-Za-z0-9][A-Za-z0-9._+!-]{0,240}\.(?:whl|tar\.gz|zip)))#sha256=([0-9a-f]{64})",
+    rf"({_PLAIN_HOST}(?:[^#?@\\%\x00-\x20]*/)?([A-Za-z0-9][A-Za-z0-9._+!-]{{0,240}}\.(?:whl|tar\.gz|zip)))"
+    r"#sha256=([0-9a-f]{64})",
     re.ASCII,
 )
 """A link that needs no thought, as nearly all are: address, file name, digest."""
@@ -224,7 +227,7 @@ class _Links:
         filename, address, sha256 = entry.filename, entry.url, entry.sha256
         if not filename.endswith(_ARCHIVES):
             return
-        if not address.startswith(self.prefixes) or any(mark in address for mark in "@\\#"):
+        if not address.startswith(self.prefixes) or _PLAIN_ADDRESS.fullmatch(address) is None:
             joined = _absolute(self._base, address)
             if joined is None or urlsplit(joined).scheme not in self._allowed:
                 self._refused = f"leads to `{redact(address)}`, which a page of this kind must not"

@@ -65,7 +65,7 @@ def make_wheel(
 ) -> Archive:
     """Return a sound wheel: the same bytes for the same arguments."""
     stem = f"{name.replace('-', '_')}-{version}"
-    metadata = _metadata(name, version, requires, requires_python, extras)
+    metadata = _metadata(name, version, requires=requires, requires_python=requires_python, extras=extras)
     members = dict(files if files is not None else {f"{name.replace('-', '_')}/__init__.py": b""})
     members[f"{stem}.dist-info/METADATA"] = metadata
     members[f"{stem}.dist-info/WHEEL"] = (
@@ -101,7 +101,14 @@ def make_sdist(
 ) -> Archive:
     """Return a sound source distribution: the same bytes for the same arguments."""
     stem = f"{name.replace('-', '_')}-{version}"
-    metadata = _metadata(name, version, requires, requires_python, (), metadata_version, dynamic)
+    metadata = _metadata(
+        name,
+        version,
+        requires=requires,
+        requires_python=requires_python,
+        metadata_version=metadata_version,
+        dynamic=dynamic,
+    )
     members = {"PKG-INFO": metadata, **(files or {})}
     if pyproject is not None:
         members["pyproject.toml"] = pyproject.encode()
@@ -122,9 +129,10 @@ def make_sdist(
 def _metadata(
     name: str,
     version: str,
+    *,
     requires: Iterable[str],
     requires_python: str | None,
-    extras: Iterable[str],
+    extras: Iterable[str] = (),
     metadata_version: str = "2.1",
     dynamic: Iterable[str] = (),
 ) -> bytes:
@@ -407,7 +415,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self._serve()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class named it
         """Tests have their own ways to see requests."""
 
     def _serve(self) -> None:
