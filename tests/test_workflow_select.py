@@ -139,8 +139,8 @@ def test_an_sdist_serves_where_no_wheel_does() -> None:
         (
             package("a", "cp311-cp311-win_amd64", "cp310-abi3-macosx_11_0_arm64"),
             {},
-            "`a` 1.0: there are wheels for `cp310-abi3` on `macosx_11_0_arm64`, `cp311-cp311` on `win_amd64`, "
-            "and no sdist to build from",
+            "`a` 1.0: there are wheels for `cp310-abi3` on `macosx_11_0_arm64`, "
+            "`cp311-cp311` on `win_amd64`, and no sdist to build from",
         ),
         (
             package("a", sdist=True),
