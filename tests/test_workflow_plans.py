@@ -73,7 +73,8 @@ def saved(tmp_path: Path) -> tuple[str, Path]:
     file = tmp_path / "pyproject.toml"
     file.write_text("one")
     path = plans.plan_path(str(tmp_path / "plans"), key())
-    plans.save(path, key(), plans.file_facts([str(file), str(tmp_path / "missing")]), {"argv": ("true",)})
+    facts = plans.Facts(files=plans.file_facts([str(file), str(tmp_path / "missing")]))
+    plans.save(path, key(), facts, {"argv": ("true",)})
     return path, file
 
 
@@ -134,7 +135,7 @@ def test_a_plan_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pyte
 
 def test_a_disk_that_refuses_costs_nothing_but_speed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    plans.save(str(tmp_path / "file" / "plan"), key(), (), None)
+    plans.save(str(tmp_path / "file" / "plan"), key(), plans.Facts(), None)
     assert plans.load(str(tmp_path / "file" / "plan"), key()) is None
 
 

@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _root() -> LazyGroup:
     @click.pass_context
-    def start(ctx: click.Context, **flags: Any) -> None:
+    def start(ctx: click.Context, /, **flags: Any) -> None:
         invocation: Invocation = ctx.obj
         invocation.options = GlobalOptions(**flags)
         _apply(invocation)

@@ -277,6 +277,7 @@ class Builder:
         return Workbench(
             environment=environment,
             scratch=self._supply.context.cache.scratch,
+            home=self._supply.context.home,
             options=self._options,
             variables=os.environ,
             on_line=on_line,

@@ -9,7 +9,8 @@ Source: `marshal` (data of the very same interpreter version, from the user's ow
 from elsewhere), `_imp.source_hash` (the hash behind hash-based bytecode files; SipHash).
 """
 
-# ruff: noqa: PTH - `pathlib` costs more than the whole fast path may take.
+# ruff: noqa: PTH
+# `pathlib` costs more than the whole fast path may take.
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ from pypm import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    Entries: TypeAlias = tuple[tuple[str, Any], ...]
 
 FORMAT = 1
 """Raised whenever the shape of a plan or of its payload changes."""
@@ -42,6 +45,11 @@ for talk: with any of them the whole program runs."""
 _SCRIPT_SUFFIX = ".py"
 _INLINE_METADATA = b"# /// script"
 """Begins a script's own requirements (PEP 723); such a script does not run in the project's environment."""
+
+
+_MODULE_SUFFIXES = (".py", ".pth")
+_KIND_MASK = 0o170000
+"""S_IFMT of stat(2)."""
 
 
 class Call:
@@ -138,9 +146,41 @@ def plan_path(folder: str, key: tuple[Any, ...]) -> str:
     return os.path.join(folder, _imp.source_hash(FORMAT, repr(key).encode("utf-8", "surrogatepass")).hex())
 
 
-def file_facts(paths: Iterable[str]) -> tuple[tuple[str, tuple[int, ...] | None], ...]:
+class Facts:
+    """What tells the world that a plan was made from apart from a changed one. Plain data inside."""
+
+    __slots__ = ("files", "kinds", "listings")
+
+    def __init__(self, files: Entries = (), kinds: Entries = (), listings: Entries = ()) -> None:
+        self.files = files
+        """Path, and what tells the file from a changed or replaced one."""
+        self.kinds = kinds
+        """Path, and whether it is a file, a folder or nothing: folders that change all the time."""
+        self.listings = listings
+        """Folder, and the names in it that could be modules."""
+
+    def hold(self) -> bool:
+        """Whether all of it is still so."""
+        return (
+            all(_fact(path) == fact for path, fact in self.files)
+            and all(_kind(path) == kind for path, kind in self.kinds)
+            and all(_listing(path) == names for path, names in self.listings)
+        )
+
+
+def file_facts(paths: Iterable[str]) -> Entries:
     """Return what tells each file from a changed one; None for a file that is not there."""
     return tuple((path, _fact(path)) for path in paths)
+
+
+def kind_facts(paths: Iterable[str]) -> Entries:
+    """Return of what kind each path is; None for one that is not there."""
+    return tuple((path, _kind(path)) for path in paths)
+
+
+def listing_facts(folders: Iterable[str]) -> Entries:
+    """Return which names in each folder could be modules."""
+    return tuple((folder, _listing(folder)) for folder in folders)
 
 
 def _fact(path: str) -> tuple[int, ...] | None:
@@ -151,13 +191,29 @@ def _fact(path: str) -> tuple[int, ...] | None:
     return (status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev, status.st_mode)
 
 
-def save(path: str, key: tuple[Any, ...], facts: tuple[Any, ...], payload: Any) -> None:
+def _kind(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_mode & _KIND_MASK
+    except OSError:
+        return None
+
+
+def _listing(folder: str) -> tuple[str, ...] | None:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return None
+    return tuple(sorted(name for name in names if name.endswith(_MODULE_SUFFIXES) or name.isidentifier()))
+
+
+def save(path: str, key: tuple[Any, ...], facts: Facts, payload: Any) -> None:
     """Write a plan beside its place and rename it in. A disk that refuses costs speed, nothing else."""
     beside = f"{path}.{os.getpid()}"
+    content = marshal.dumps((key, facts.files, facts.kinds, facts.listings, payload))
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(beside, "wb") as stream:
-            stream.write(marshal.dumps((key, facts, payload)))
+            stream.write(content)
         os.replace(beside, path)
     except OSError:
         try:
@@ -169,16 +225,28 @@ def save(path: str, key: tuple[Any, ...], facts: tuple[Any, ...], payload: Any) 
 def load(path: str, key: tuple[Any, ...]) -> Any | None:
     """Return the payload of the plan, or None when there is none or it is not fresh any more."""
     try:
-        with open(path, "rb") as stream:
+        with open(path, "rb", buffering=0) as stream:
             if os.fstat(stream.fileno()).st_uid not in (0, os.geteuid()):
                 return None  # In a cache that several users share, another one could decide what we run.
             content = stream.read()
-        known_key, facts, payload = marshal.loads(content)
+        known_key, files, kinds, listings, payload = marshal.loads(content)
     except (OSError, EOFError, ValueError, TypeError):
         return None
-    if known_key != key:
-        return None
-    for place, fact in facts:
-        if _fact(place) != fact:
-            return None
-    return payload
+    return payload if known_key == key and Facts(files, kinds, listings).hold() else None
+
+
+def passed_variables(payload: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the caller's variables that the plan lets in."""
+    exact, prefixes = payload["exact"], payload["prefixes"]
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in exact or (name.startswith(prefixes) and name not in payload["made"])
+    }
+
+
+def folder_inside(root: str) -> str:
+    """Return where the command starts: the working directory, if the sandbox shows it, else the project."""
+    here = os.getcwd()
+    real = os.path.realpath(root)
+    return here if here == real or here.startswith(real + os.sep) else real

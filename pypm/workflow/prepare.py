@@ -7,7 +7,7 @@ described. Nothing of the project's folder is touched but the lock, and that onl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypm.codec.lockfile import check_fresh
@@ -34,7 +34,7 @@ from pypm.workflow.supply import Supply
 class Preparation:
     """What is wanted, and how much may be done for it."""
 
-    selection: SelectionRequest = SelectionRequest()
+    selection: SelectionRequest = field(default_factory=SelectionRequest)
     locked: bool = False
     """A stale lock is an error."""
     frozen: bool = False
@@ -103,7 +103,9 @@ def _look(supply: Supply, preparation: Preparation) -> _Found:
     context = supply.context
     current = current_lock(context, preparation)
     selection = choose_selection(preparation.selection, current)
-    picks = select(current, context.interpreter.target, selection)
+    picks = select(
+        current, context.interpreter.target, selection, settings=context.project.settings
+    )
     builder = open_builder(supply)
     plan = supply.plan(picks, builder.find)
     wants_project = selection.project and context.project.is_package

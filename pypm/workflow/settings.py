@@ -70,6 +70,8 @@ class Settings:
     resolution: str | None
     prerelease: str | None
     exclude_newer: str | None
+    files: tuple[Path, ...]
+    """The configuration files that were looked for, whether or not they exist."""
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -97,6 +99,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         resolution=overrides.resolution,
         prerelease=overrides.prerelease,
         exclude_newer=overrides.exclude_newer,
+        files=configuration_files(overrides, environ),
     )
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pypm.errors import ConfigurationError, IntegrityError
 from pypm.model.artifact import LockedArtifact, Sha256
@@ -100,7 +100,8 @@ class Supply:
             }
             ending: dict[Future[StoredWheel], int] = {}
             while arriving or ending:
-                done, _ = wait([*arriving, *ending], return_when=FIRST_COMPLETED)
+                under_way: list[Future[Any]] = [*arriving, *ending]
+                done, _ = wait(under_way, return_when=FIRST_COMPLETED)
                 for future in done:
                     if future in ending:
                         stored[ending.pop(future)] = future.result()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pypm.digest import parse_sha256
@@ -20,7 +20,7 @@ from pypm.workflow.selection import SelectionRequest
 class SyncRequest:
     """What `sync` was asked to do."""
 
-    selection: SelectionRequest = SelectionRequest()
+    selection: SelectionRequest = field(default_factory=SelectionRequest)
     locked: bool = False
     frozen: bool = False
     check: bool = False

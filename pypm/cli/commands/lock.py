@@ -28,6 +28,7 @@ from pypm.cli.options import flag, index_flags, json_flag, resolution_flags
 @click.pass_obj
 def command(
     invocation: Invocation,
+    /,
     check: bool,
     dry_run: bool,
     refresh: bool,

@@ -27,6 +27,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @click.pass_obj
 def command(
     invocation: Invocation,
+    /,
     words: tuple[str, ...],
     module: bool,
     locked: bool,

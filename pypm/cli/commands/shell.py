@@ -22,6 +22,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @click.pass_obj
 def command(
     invocation: Invocation,
+    /,
     repl: bool,
     locked: bool,
     frozen: bool,

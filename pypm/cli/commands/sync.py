@@ -21,6 +21,7 @@ from pypm.cli.options import flag, index_flags, json_flag, selection_flags, stat
 @click.pass_obj
 def command(
     invocation: Invocation,
+    /,
     locked: bool,
     frozen: bool,
     check: bool,

@@ -1,0 +1,67 @@
+"""Where `pypm` starts: a `run` whose plan is ready goes straight into the sandbox, all else to the command line.
+
+This module and what it imports before the sandbox is entered is the fast path; `tests/test_fast_path.py`
+holds the list of modules that it may load.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    code = replay(sys.argv[1:])
+    if code is not None:
+        # Nothing of ours has buffers to flush or threads to end, and a full exit costs milliseconds.
+        os._exit(code)
+    from pypm.cli.app import main as command_line
+
+    sys.exit(command_line())
+
+
+def replay(arguments: list[str]) -> int | None:
+    """Run the command that `arguments` write by its ready plan; None when there is none or it is not fresh.
+
+    Whatever cannot be answered here is left to the command line, which finds the same problem and tells it in
+    full: no error is rendered on the fast path.
+    """
+    if not arguments or arguments[0] != "run":
+        return None
+    from pypm.workflow import plans
+
+    call = plans.read_call(arguments)
+    if call is None or plans.has_inline_metadata(call.words, module=call.module):
+        return None
+    from pypm.paths import cache_folder, project_folder
+
+    root = project_folder(call.project or os.environ.get("PYPM_PROJECT") or os.getcwd())
+    if root is None:
+        return None
+    key = plans.plan_key(call, root, os.environ)
+    cache = call.cache_folder or cache_folder(os.environ)
+    payload = plans.load(plans.plan_path(os.path.join(cache, "plans-v1"), key), key)  # noqa: PTH118
+    return None if payload is None else _start(payload, call)
+
+
+def _start(payload: dict[str, object], call: object) -> int | None:
+    from sandbox.errors import SandboxError
+    from sandbox.linux.launch import replay as replay_plan
+
+    from pypm.workflow import plans
+
+    try:
+        return replay_plan(
+            payload["sandbox"],
+            plans.command_words(call.words, module=call.module),
+            plans.folder_inside(payload["root"]),
+            plans.passed_variables(payload, os.environ),
+        )
+    except SandboxError:
+        # A layer that vanished, a limit of the host: the whole program mends it, or says what is wrong.
+        return None

@@ -1,0 +1,162 @@
+"""`pypm run` and `pypm shell`: a command in the project's environment, inside the sandbox.
+
+The environment is mounted straight from the store; no `.venv` is needed on disk. What was worked out is kept
+as a run plan, so that the next call of the same kind starts within milliseconds: see `workflow.plans`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sandbox
+
+from pypm.build.project import watched_files
+from pypm.errors import UsageError
+from pypm.isolation import Caller, RunOptions, explain, grants, isolation_errors, run_policy
+from pypm.isolation.variables import MADE, PASSED
+from pypm.paths import environment_folder, lock_file, project_file
+from pypm.workflow import plans
+from pypm.workflow.context import Context
+from pypm.workflow.grants import run_options
+from pypm.workflow.prepare import Preparation, Prepared, prepare
+from pypm.workflow.selection import SelectionRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What is to be run, and how."""
+
+    words: tuple[str, ...]
+    module: bool = False
+    """The first word is a module for `python -m`."""
+    selection: SelectionRequest = field(default_factory=SelectionRequest)
+    locked: bool = False
+    frozen: bool = False
+    no_sync: bool = False
+    profile: str = "run"
+    sandbox: Mapping[str, Any] = field(default_factory=dict)
+    """The sandbox flags, as `pypm.isolation.parse_flags` reads them."""
+    explain: bool = False
+    """Run nothing; say what would be allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How it ended."""
+
+    exit_code: int
+    """The command's own; 124, 126, 127 and 128 + n as a shell has them."""
+    explanation: str | None = None
+
+
+def run(context: Context, request: RunRequest) -> RunOutcome:
+    """Prepare the environment, run the command in it and return how it ended.
+
+    Raises:
+        IsolationError: the sandbox could not be made; nothing foreign was run.
+        LockError, IntegrityError, IndexAccessError, BuildError, StorageError: see `workflow.prepare`.
+    """
+    if plans.has_inline_metadata(request.words, module=request.module):
+        raise UsageError(
+            f"`{request.words[0]}` brings its own requirements (PEP 723), which do not run in a project",
+            reference="inline-metadata",
+            hint="add its requirements to the project and remove the `# /// script` block",
+        )
+    options = run_options(context, request.profile, request.sandbox)
+    prepared = prepare(
+        context,
+        Preparation(
+            selection=request.selection,
+            locked=request.locked,
+            frozen=request.frozen,
+            nothing_new=request.no_sync,
+        ),
+    )
+    _tell_grants(context, options, request)
+    with isolation_errors():
+        policy = _policy(context, prepared, options, os.environ)
+        if request.explain:
+            return RunOutcome(exit_code=0, explanation="\n".join(explain(policy).lines()))
+        _keep_plan(context, prepared, options, policy)
+        words = plans.command_words(request.words, module=request.module)
+        command = sandbox.Command(argv=words, cwd=plans.folder_inside(str(context.root)))
+        context.close()
+        return RunOutcome(exit_code=sandbox.run(policy, command).returncode)
+
+
+def shell_words() -> tuple[str, ...]:
+    """Return the user's shell, started in the way that reads no start-up files of a home that is not there."""
+    shell = os.environ.get("SHELL", "")
+    name = Path(shell).name
+    if name in {"bash", "zsh", "fish", "dash", "ksh", "sh"} and shell.startswith(("/bin/", "/usr/bin/")):
+        return (shell,)
+    return ("/bin/sh",)
+
+
+def _policy(
+    context: Context, prepared: Prepared, options: RunOptions, variables: Mapping[str, str]
+) -> sandbox.Policy:
+    caller = Caller(
+        variables=variables,
+        home=context.home,
+        cache=context.cache.root,
+        terminal=os.isatty(0) and os.isatty(1),
+    )
+    return run_policy(context.project, prepared.environment, options, caller, trees=prepared.trees)
+
+
+def _tell_grants(context: Context, options: RunOptions, request: RunRequest) -> None:
+    """A weaker isolation is always said; what else is granted is for `-v`."""
+    if options.isolation in ("landlock", "none"):
+        context.reporter.warn(f"the command runs with weaker isolation: `{options.isolation}`")
+    for grant in grants(options):
+        context.reporter.detail(f"Allowed: {grant}")
+
+
+def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy: sandbox.Policy) -> None:
+    """Write the plan that answers the next call like this one, where a plan can stand for it.
+
+    It is compiled for a caller without variables: those that are passed are read anew at each start.
+    """
+    call = plans.read_call(sys.argv[1:])
+    plain = policy.isolation is None and not policy.network.allowed
+    if call is None or not plain or context.settings.cache is None:
+        return
+    root = str(context.root)
+    key = plans.plan_key(call, root, os.environ)
+    variables = _Variables(options)
+    payload = {
+        "root": root,
+        "sandbox": sandbox.prepare(_policy(context, prepared, options, {})),
+        "exact": variables.exact,
+        "prefixes": variables.prefixes,
+        "made": MADE,
+    }
+    plans.save(plans.plan_path(str(context.cache.plans), key), key, _facts(context, prepared), payload)
+
+
+class _Variables:
+    """Which variables of the caller are passed: by name, and by the beginning of the name."""
+
+    def __init__(self, options: RunOptions) -> None:
+        patterns = (*PASSED, *options.allow_env)
+        self.exact = tuple(sorted({name for name in patterns if not name.endswith("*")} - set(MADE)))
+        self.prefixes = tuple(sorted({name[:-1] for name in patterns if name.endswith("*")}))
+
+
+def _facts(context: Context, prepared: Prepared) -> plans.Facts:
+    """Everything on disk that the plan was made from."""
+    root, environment = context.root, prepared.environment
+    read = [project_file(root), lock_file(root), root / ".python-version", *context.settings.files]
+    read += [environment.interpreter.executable, *watched_files(root)]
+    trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
+    return plans.Facts(
+        files=plans.file_facts(map(str, read)),
+        kinds=plans.kind_facts(map(str, (environment.base, *trees, root / ".git", environment_folder(root)))),
+        listings=plans.listing_facts([str(root)] if prepared.environment.project_layers else []),
+    )
