@@ -157,3 +157,15 @@ def _versions(root: Path) -> Iterator[tuple[str, str]]:
             for path in candidates:
                 if path.is_file():
                     yield path.relative_to(root).as_posix(), sha256_file(path)
+
+
+def watched_files(root: Path) -> tuple[Path, ...]:
+    """Return the files of a working tree whose change may ask for another build; some may not exist.
+
+    For whoever keeps a result and wants to know by their state alone whether it still holds. Besides them the
+    set of top-level modules counts, see `editable_key`.
+    """
+    with storage_errors(f"read the source tree `{root}`"):
+        versions = [root / path for path, _ in _versions(root)]
+        readmes = [root / path for path, _ in _descriptions(root) if path not in _DESCRIPTIONS]
+    return (*(root / name for name in _DESCRIPTIONS), *readmes, *versions)
