@@ -6,7 +6,6 @@ Whatever happens, the location holds the old environment or the new one. What a 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import secrets
@@ -27,6 +26,8 @@ from pypm.model.wheel import StoredWheel
 STATE_FILE = "pypm-state"
 _STATE_MAGIC = "pypm-environment 1"
 _STATE_LIMIT_BYTES = 4096
+_GENERATED = "the environment itself"
+"""Owns the generated layer's paths; no wheel can have this name."""
 _THREADS = 2
 """Linking waits for the file system's journal more than it computes; more threads than two gain nothing."""
 
@@ -147,13 +148,13 @@ def _stage(environment: Environment, staging: Path, stamp: str) -> tuple[Overlap
     with storage_errors(f"write `{staging}`"):
         staging.mkdir()
         for path in _copy_base(environment.base, staging):
-            claims.files[path] = ("", "pypm")
+            claims.files[path] = ("", _GENERATED)
         links = [
             link
             for wheel in (*environment.project_layers, *environment.wheels)
             for link in _links(wheel, claims)
         ]
-        _make_folders(staging, claims)
+        _make_folders(staging, claims, folders)
         link_all(links, staging, threads=_THREADS)
         state = f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
         (staging / STATE_FILE).write_text(state, "utf-8")
@@ -194,9 +195,13 @@ def _links(wheel: StoredWheel, claims: _Claims) -> list[Link]:
     ]
 
 
-def _copy_base(base: Path, staging: Path) -> list[str]:
-    """Copy the generated layer: its files may be edited in place, so they are not shared with the cache."""
+def _copy_base(base: Path, staging: Path) -> tuple[list[str], set[str]]:
+    """Copy the generated layer and return its files and folders.
+
+    Its files may be edited in place, so they are not shared with the cache.
+    """
     copied = []
+    folders = set()
     pending = [""]
     while pending:
         below = pending.pop()
@@ -207,6 +212,7 @@ def _copy_base(base: Path, staging: Path) -> list[str]:
                     (staging / path).symlink_to(os.readlink(entry.path))  # noqa: PTH115
                 elif entry.is_dir():
                     (staging / path).mkdir()
+                    folders.add(path)
                     pending.append(path + "/")
                     continue
                 else:
@@ -214,11 +220,11 @@ def _copy_base(base: Path, staging: Path) -> list[str]:
                     target.write_bytes(Path(entry.path).read_bytes())
                     target.chmod(stat.S_IMODE(entry.stat().st_mode))
                 copied.append(path)
-    return copied
+    return copied, folders
 
 
-def _make_folders(staging: Path, claims: _Claims) -> None:
-    """Make the folders of all files, each once, parents first."""
+def _make_folders(staging: Path, claims: _Claims, present: set[str]) -> None:
+    """Make the folders of all files, each once, parents first; those of the generated layer are `present`."""
     folders = {path.rpartition("/")[0] for path in claims.files}
     for folder in tuple(folders):
         parent = folder.rpartition("/")[0]
@@ -226,6 +232,7 @@ def _make_folders(staging: Path, claims: _Claims) -> None:
             folders.add(parent)
             parent = parent.rpartition("/")[0]
     folders.discard("")
+    root = os.fspath(staging)
     for folder in sorted(folders):
         if folder in claims.files:
             owner = claims.files[folder][1]
@@ -234,5 +241,5 @@ def _make_folders(staging: Path, claims: _Claims) -> None:
                 reference="wheels-clash",
                 hint="these two packages cannot be installed together; report it to their projects",
             )
-        with contextlib.suppress(FileExistsError):
-            (staging / folder).mkdir()
+        if folder not in present:
+            os.mkdir(f"{root}/{folder}")  # noqa: PTH102 - thousands of folders
