@@ -44,6 +44,7 @@ from sandbox.linux.egress_report import EgressReport, Tally
 from sandbox.linux.egress_resolver import Datagrams, Streams, lookup_in
 
 __all__ = [
+    "AllowList",
     "Egress",
     "EgressReport",
     "EgressSettings",

@@ -17,7 +17,6 @@ import _socket
 import errno
 import os
 import struct
-from collections.abc import Sequence
 
 RESOLVER_ADDRESS = "127.0.0.1"
 RESOLVER_PORT = 53
@@ -37,7 +36,7 @@ _NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 
 
 def prepare_namespace(
-    required: Sequence[bytes], optional: Sequence[bytes], endpoints: Sequence[tuple[str, int]]
+    required: tuple[bytes, ...], optional: tuple[bytes, ...], endpoints: tuple[tuple[str, int], ...]
 ) -> list[_socket.socket]:
     """Give the current network namespace its routes and make every socket that is served from outside.
 
@@ -75,7 +74,7 @@ def prepare_namespace(
     return sockets
 
 
-def send_sockets(channel: _socket.socket, sockets: Sequence[_socket.socket]) -> None:
+def send_sockets(channel: _socket.socket, sockets: list[_socket.socket]) -> None:
     """Hand the sockets to the supervisor in one message and close them here.
 
     Closing matters: the setup child becomes the payload's ancestor, and a listener that it still held could
