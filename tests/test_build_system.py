@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pypm.build.project import editable_key, project_tree, sdist_key, tree_key
+from pypm.build.project import editable_key, project_tree, sdist_key, tree_key, watched_files
 from pypm.build.system import LEGACY_BACKEND, read_build_system, read_regular_file
 from pypm.build.tree import copied_files, copy_tree
 from pypm.digest import sha256_hex
@@ -156,6 +156,10 @@ def test_an_editable_is_built_again_when_what_describes_it_changes_and_not_when_
         stream.write("\n# changed\n")
     seen.add(key())
     assert len(seen) == 5
+    watched = {path.relative_to(tree).as_posix() for path in watched_files(tree)}
+    assert watched == {"pyproject.toml", "README.md", "src/pkg/__init__.py", "src/second/__init__.py"} | {
+        "sample/__init__.py"
+    }
 
 
 def test_a_path_dependency_is_built_again_when_any_file_changes(tmp_path: Path) -> None:

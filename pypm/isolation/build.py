@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,9 @@ _REQUEST = BUILD_FOLDER / "request.json"
 _SCRIPT = BUILD_FOLDER / "inside.py"
 _HOOKS = BUILD_FOLDER / "hooks" / "pyproject_hooks"
 
-_UNPACK_MEMORY_BYTES = 2 << 30
-"""More than any archive's index needs; an entry that would have to be held whole is a bomb."""
+_UNPACK_MEMORY_BYTES = (4 << 30) + (256 << 20) * (os.cpu_count() or 1)
+"""Address space for unpacking, far more than any archive needs. Each thread reserves its stack and a heap of
+its own (glibc: 64 MiB, aligned), used or not, and there is about one thread a processor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
