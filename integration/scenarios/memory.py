@@ -10,6 +10,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from integration.scenarios.files import file_names, requires_dist
 from integration.scenarios.model import Release
 from pypm.model.artifact import IndexFile
 from pypm.model.candidate import Candidate, CandidateMetadata
@@ -97,29 +98,13 @@ class MemoryProvider:
         self.prefetched.extend(f"{candidate.name}=={candidate.version}" for candidate in candidates)
 
 
-def requires_dist(release: Release) -> list[str]:
-    """Return the `Requires-Dist` lines of a release, those of its extras with their marker."""
-    lines = list(release.requires)
-    for extra, requires in release.extras.items():
-        for text in requires:
-            requirement, _, marker = text.partition(";")
-            condition = f"({marker.strip()}) and extra == '{extra}'" if marker else f"extra == '{extra}'"
-            lines.append(f"{requirement.strip()} ; {condition}")
-    return lines
-
-
 def files_of(
     name: str, version: str, release: Release
 ) -> tuple[tuple[IndexFile, ...], tuple[IndexFile, ...]]:
     """Return the wheels and sdists that a release has."""
-    stem = f"{name.replace('-', '_')}-{version}"
-    wheels = [f"{stem}-{tag}.whl" for tag in release.wheel_tags] if release.wheel else []
-    sdists = [f"{stem}.tar.gz"] if release.sdist else []
     made = [
-        tuple(
-            IndexFile(filename=n, url=f"memory:{n}", sha256=None, requires_python=release.requires_python)
-            for n in names
-        )
-        for names in (wheels, sdists)
+        IndexFile(filename=n, url=f"memory:{n}", sha256=None, requires_python=release.requires_python)
+        for n in file_names(name, version, release)
     ]
-    return made[0], made[1]
+    wheels = tuple(file for file in made if file.filename.endswith(".whl"))
+    return wheels, tuple(file for file in made if file not in wheels)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from packaging.markers import Marker
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -14,6 +14,13 @@ from pypm.resolve.markers import Markers
 from pypm.resolve.packages import Package
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: Version
+    where: int
+    from_lock: bool
+
+
 class Selection:
     """Orders the versions that are left of a package: kept ones, then by strategy, pre-releases last."""
 
@@ -21,29 +28,33 @@ class Selection:
         self._markers = markers
         self._settings = inputs.settings
         self._direct = lowering.direct_names()
-        self._locked: dict[NormalizedName, list[tuple[Version, int]]] = {}
+        self._locked: dict[NormalizedName, list[_Kept]] = {}
         """From the existing lock: kept wherever they fit."""
-        self._found: dict[tuple[NormalizedName, object], list[tuple[Version, int]]] = {}
+        self._found: dict[tuple[NormalizedName, object], list[_Kept]] = {}
         """From forks that are solved already: fewer versions are better than newer ones in one fork."""
         if not inputs.upgrade_all:
             for name, preferences in inputs.preferences.items():
                 if name not in inputs.upgrade:
-                    rows = sorted(preferences, key=lambda kept: (kept.version, str(kept.marker)), reverse=True)
-                    self._locked[name] = [(kept.version, self._parse(kept.marker)) for kept in rows]
-
-    def _parse(self, marker: Marker | None) -> int:
-        return self._markers.parse(marker)
+                    self._locked[name] = [
+                        _Kept(kept.version, markers.parse(kept.marker), True) for kept in preferences
+                    ]
 
     def remember(self, package: Package, version: Version, region: int) -> None:
-        """Prefer a version in forks to come."""
-        self._found.setdefault((package.name, package.source), []).append((version, region))
+        """Prefer a version in forks to come.
+
+        Not where the strategy tells direct dependencies from others: what is direct in one fork may not be in
+        another, and then each has a version of its own.
+        """
+        if self._settings.strategy != "lowest-direct":
+            kept = _Kept(version, region, False)
+            self._found.setdefault((package.name, package.source), []).append(kept)
 
     def in_order(self, package: Package, mask: int, region: int, *, direct: bool) -> Iterator[int]:
         """Yield the versions of a mask one bit at a time, the best first; some may come twice."""
         versions = package.versions
-        yield from self._preferred(package, mask, region)
         strategy = self._settings.strategy
         lowest = strategy == "lowest" or (strategy == "lowest-direct" and direct)
+        yield from self._preferred(package, mask, region, lowest=lowest)
         ordered = versions.ascending if lowest else versions.descending
         if self._settings.prerelease == "allow":
             yield from ordered(mask)
@@ -51,18 +62,21 @@ class Selection:
             yield from ordered(mask & versions.stable)
             yield from ordered(mask & ~versions.stable)
 
-    def _preferred(self, package: Package, mask: int, region: int) -> Iterator[int]:
-        for rows, from_lock in (
-            (self._locked.get(package.name, ()), True),
-            (self._found.get((package.name, package.source), ()), False),
-        ):
-            here = [row for row in rows if not self._markers.diagram.disjoint(row[1], region)]
-            elsewhere = [row for row in rows if row not in here]
-            for version, _ in (*here, *elsewhere):
-                bit = package.versions.bit(version) & mask
-                # A pre-release that one fork needs says nothing about the others.
-                if bit and (from_lock or not version.is_prerelease or self._settings.prerelease == "allow"):
-                    yield bit
+    def _preferred(self, package: Package, mask: int, region: int, *, lowest: bool) -> Iterator[int]:
+        """Yield what is kept: what this region used first, then what others use, the best version first."""
+        rows = [*self._locked.get(package.name, ()), *self._found.get((package.name, package.source), ())]
+        rows.sort(key=lambda kept: (kept.version, kept.from_lock), reverse=not lowest)
+        rows.sort(key=lambda kept: self._markers.diagram.disjoint(kept.where, region))
+        versions = package.versions
+        for kept in rows:
+            # A pre-release that one fork needs says nothing about the others.
+            usable = kept.from_lock or not kept.version.is_prerelease or self._settings.prerelease == "allow"
+            bit = versions.bit(kept.version) & mask
+            if bit and usable:
+                if not kept.from_lock and kept.version.local is None:
+                    # One fork took the public version for want of a wheel: the local one is still better here.
+                    yield from versions.descending(versions.local_of(kept.version) & mask)
+                yield bit
 
     def refusal(self, package: Package, version: Version, yanked: str | None) -> str | None:
         """Return why a version must not be chosen although it is offered; None when it may."""
@@ -77,7 +91,7 @@ class Selection:
 
     def _is_pinned(self, name: NormalizedName, version: Version) -> bool:
         """A yanked version is used only where the user, or the lock that exists, names exactly it (PEP 592)."""
-        if any(kept == version for kept, _ in self._locked.get(name, ())):
+        if any(kept.version == version for kept in self._locked.get(name, ())):
             return True
         return any(
             specifier.operator in ("==", "===")

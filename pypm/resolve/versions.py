@@ -46,6 +46,18 @@ class VersionList:
         i = bisect_left(self.versions, version)
         return PRESENT << i if i < len(self.versions) and self.versions[i] == version else 0
 
+    def local_of(self, public: Version) -> int:
+        """Return the local versions of a public one: 1.0+cpu and 1.0+cu124 of 1.0."""
+        start = bisect_left(self.versions, public)
+        found = 0
+        for i in range(start, len(self.versions)):
+            version = self.versions[i]
+            if version.local is not None and version.public == public.public:
+                found |= PRESENT << i
+            elif version != public:
+                break
+        return found
+
     def version(self, bit: int) -> Version:
         """Return the version of a mask with one bit."""
         return self.versions[bit.bit_length() - 2]
