@@ -89,19 +89,6 @@ def editable_key(
     return content_digest({**content, **_circumstances(environment, config_settings)})
 
 
-def watched_files(root: Path) -> tuple[Path, ...]:
-    """Return the files whose change calls for a new editable build, for whoever keeps something made from them.
-
-    Files that do not exist yet and top-level packages that come or go are not among them: watch the listings
-    of the root and its package folders for those.
-
-    Raises: StorageError: the tree cannot be read.
-    """
-    with storage_errors(f"read the source tree `{root}`"):
-        names = [*(name for name, _ in _descriptions(root)), *(name for name, _ in _versions(root))]
-    return tuple(root / name for name in names)
-
-
 def tree_key(
     source: SourceTree,
     environment: Environment,
