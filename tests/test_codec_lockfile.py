@@ -289,6 +289,7 @@ def test_a_lock_with_placeholders_loads_without_a_lock_hash() -> None:
         ('"d/demo.whl"', '"d/.."', "packages[0].wheels[0].path"),
         ("demo_x-1.0-py3", "evil-1.0-py3", "packages[0].wheels[0].name"),
         ("demo_x-1.0-py3", "../demo_x-1.0-py3", "packages[0].wheels[0].name"),
+        ('"demo_x-1.0-py3-none-any.whl"', '".."', "packages[0].wheels[0].name"),
         ("none-any.whl", "none-any.exe", "packages[0].wheels[0].name"),
         ("demo-x-1.0.tar.gz", "demo-x-1.0.whl", "packages[0].sdist.name"),
         (A_HASH + '"}, path', 'xyz"}, path', "packages[0].wheels[0].hashes.sha256"),
@@ -306,6 +307,15 @@ def test_a_lock_is_checked_completely(before: str, after: str, path: str) -> Non
         load_lock(unsealed(before, after))
     assert caught.value.reference == "lock-invalid"
     assert f"`{path}`" in caught.value.message
+
+
+def test_an_archive_at_an_address_may_have_any_file_name() -> None:
+    archive = LockedArtifact(filename="v1.0.zip", sha256=A_HASH)
+    package = dataclasses.replace(
+        PACKAGE, source=UrlSource(url="https://h.test/v1.0.zip"), sdist=archive, wheels=()
+    )
+    lock = dataclasses.replace(LOCK, packages=(package,))
+    assert load_lock(dump_lock(lock)) == lock
 
 
 def test_a_stale_lock_is_told_from_a_damaged_one() -> None:

@@ -37,7 +37,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PATH = re.compile(r"(?![^/]*:)(?!.*(?:^|/)\.\.(?:/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]*")
 """A path below a base: no `..`, no root, no scheme or drive (its first part would hold a colon)."""
 _NAME_RUNS = re.compile(r"[-_.]+")
-_FILE_NAME = re.compile(r"[^/\\:\x00-\x1f]+")
+_FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f]+")
 
 _TOP_KEYS = frozenset((
     "lock-version", "content-hash", "lock-hash", "requires-python", "environments", "forks", "extras",
@@ -207,6 +207,8 @@ class LockReader:
         name = self._name(self._text(table, "name", where), f"{where}.name")
         requires_python = self._optional_text(table, "requires-python", where)
         sdist = table.get("sdist")
+        # What lies at an address of its own may have any file name.
+        owner = name if "index" in table else None
         return LockedPackage(
             name=name,
             version=self._version(table, where),
@@ -216,23 +218,23 @@ class LockReader:
             if requires_python is None
             else self._specifiers(requires_python, f"{where}.requires-python"),
             dependencies=self._edges(table, where),
-            sdist=None if sdist is None else self._artifact(sdist, f"{where}.sdist", name),
+            sdist=None if sdist is None else self._artifact(sdist, f"{where}.sdist", owner),
             wheels=tuple(
-                self._artifact(wheel, f"{where}.wheels[{number}]", name)
+                self._artifact(wheel, f"{where}.wheels[{number}]", owner)
                 for number, wheel in enumerate(self._tables(table, "wheels", where))
             ),
             yanked=self._optional_text(table, "yanked", where),
         )
 
-    def _artifact(self, table: Any, where: str, name: str) -> LockedArtifact:
+    def _artifact(self, table: Any, where: str, owner: str | None) -> LockedArtifact:
         if type(table) is not dict:
             self.refuse(where, "is not a table")
         self._close(table, _ARTIFACT_KEYS, where)
         filename = self._text(table, "name", where)
-        if not _FILE_NAME.fullmatch(filename) or not _belongs_to(
-            filename, name, is_sdist=where.endswith(".sdist")
-        ):
-            self.refuse(f"{where}.name", f"is not a file of `{name}`: `{filename}`")
+        if not _FILE_NAME.fullmatch(filename):
+            self.refuse(f"{where}.name", f"is not a file name: `{filename}`")
+        if owner is not None and not _belongs_to(filename, owner, is_sdist=where.endswith(".sdist")):
+            self.refuse(f"{where}.name", f"is not a file of `{owner}`: `{filename}`")
         size = table.get("size")
         if size is not None and (type(size) is not int or size < 0):
             self.refuse(f"{where}.size", f"is not a number of bytes: `{size}`")

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -216,12 +215,3 @@ def _spot_misspelt_tables(document: Table) -> None:
     for key in document.values:
         if key not in known and (near := suggestion(key, known)):
             document.add(key, f"unknown table{near}")
-
-
-def parse_document(content: bytes) -> Mapping[str, Any]:
-    """Return the whole file as plain data, for rooms that read other tools' tables.
-
-    Raises:
-        ConfigurationError: it is not TOML.
-    """
-    return parse_toml(content, file_name=FILE_NAME)
