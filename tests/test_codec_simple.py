@@ -161,7 +161,6 @@ def test_files_that_are_neither_wheel_nor_sdist_are_left_out() -> None:
         "javascript:demo-1.tar.gz",
         "http://files.invalid/demo-1.tar.gz",
         "https://[broken/demo-1.tar.gz",
-        "https:///demo-1.tar.gz",
         "https://files.invalid:port/demo-1.tar.gz",
     ],
 )

@@ -92,7 +92,8 @@ class Stream:
             IndexAccessError: the connection broke. What was yielded so far is good.
         """
         with network_errors(self.url):
-            yield from self._response.iter_raw(1 << 17)
+            # Pieces as they come: a chunk size would hold bytes back and lose them when the connection breaks.
+            yield from self._response.iter_raw()
 
 
 _Result = TypeVar("_Result")
@@ -230,10 +231,10 @@ class Client:
         http = self._client()
         for _ in range(self.settings.redirects + 1):
             headers = {"user-agent": self.settings.user_agent, **fields}
-            login = self._logins.find(url)
-            if login is not None:
-                headers["authorization"] = login.header
             with network_errors(url, transient=True):
+                login = self._logins.find(url)
+                if login is not None:
+                    headers["authorization"] = login.header
                 request = http.build_request(method, url, headers=headers)
                 response = http.send(request, stream=True, follow_redirects=False)
             status = response.status_code

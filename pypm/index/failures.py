@@ -26,9 +26,9 @@ _FOREIGN = (
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
     OSError,
-    UnicodeError,
+    ValueError,
 )
-_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, UnicodeError)
+_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, ValueError)
 """What the same request will meet again."""
 
 _CERTIFICATE_MARK = "CERTIFICATE_VERIFY_FAILED"
