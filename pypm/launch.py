@@ -1,4 +1,4 @@
-"""Where `pypm` starts: a `run` whose plan is ready goes straight into the sandbox, all else to the command line.
+"""Where `pypm` starts: a `run` with a ready plan goes straight into the sandbox, the rest to the command line.
 
 This module and what it imports before the sandbox is entered is the fast path; `tests/test_fast_path.py`
 holds the list of modules that it may load.
@@ -11,7 +11,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from typing import Any, NoReturn
+
+    from pypm.workflow.plans import Call
 
 
 def main() -> NoReturn:
@@ -40,7 +42,7 @@ def replay(arguments: list[str]) -> int | None:
         return None
     from pypm.paths import cache_folder, project_folder
 
-    root = project_folder(call.project or os.environ.get("PYPM_PROJECT") or os.getcwd())
+    root = project_folder(call.project or os.environ.get("PYPM_PROJECT") or ".")
     if root is None:
         return None
     key = plans.plan_key(call, root, os.environ)
@@ -49,11 +51,10 @@ def replay(arguments: list[str]) -> int | None:
     return None if payload is None else _start(payload, call)
 
 
-def _start(payload: dict[str, object], call: object) -> int | None:
-    from sandbox.errors import SandboxError
-    from sandbox.linux.launch import replay as replay_plan
-
+def _start(payload: dict[str, Any], call: Call) -> int | None:
     from pypm.workflow import plans
+    from sandbox import SandboxError
+    from sandbox import replay as replay_plan
 
     try:
         return replay_plan(

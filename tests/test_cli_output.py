@@ -14,7 +14,7 @@ from pypm.errors import InternalError, LockError, StorageError
 def chained() -> LockError:
     try:
         try:
-            raise OSError(13, "Permission denied", "/x/y")
+            raise OSError(13, "Permission denied", "/x/y")  # noqa: TRY301 - the cause at the bottom
         except OSError as cause:
             raise StorageError("cannot read `y`: Permission denied", reference="r") from cause
     except StorageError as cause:
@@ -63,13 +63,20 @@ def test_quiet_keeps_data_and_errors(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console()
-    with console.task("Downloading", "torch-2.3.1.whl", total=5) as task:
+    with console.task("Downloading", "torch-2.3.1.whl") as task:
+        task.expect(779 << 20, done=1 << 20)
         task.advance(5)
-    with console.task("Resolving", "") as task:
+    with console.task("Downloading", "six-1.16.whl") as task:
+        task.expect(11_000)
+    with console.task("Building", "x", unit="lines") as task:
+        task.say("gcc ...")
+    with console.task("Resolving", "", unit="packages") as task:
         task.say("torch")
     console.step("Installed", "1 package")
     told = capsys.readouterr()
-    assert told.err == "Downloading torch-2.3.1.whl\nInstalled 1 package\n"
+    assert told.err == (
+        "Downloading torch-2.3.1.whl (779.0 MiB, resumed at 1.0 MiB)\nBuilding x\nInstalled 1 package\n"
+    )
     assert "rich" not in sys.modules or console._display is None
 
 

@@ -1,4 +1,4 @@
-"""From a resolution to a lock: deterministic, sorted, and without wheels that no Python of the project can use."""
+"""From a resolution to a lock: deterministic, sorted, and without wheels that no Python can use."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_a_damaged_plan_is_no_plan(tmp_path_factory: pytest.TempPathFactory, con
 def test_a_plan_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = saved(tmp_path)
     # Whoever wrote the plan is neither us nor root.
-    mine = os.stat(path)
+    mine = Path(path).stat()
     values = list(mine)
     values[4] = mine.st_uid + 1
     monkeypatch.setattr(plans.os, "fstat", lambda descriptor: os.stat_result(values))

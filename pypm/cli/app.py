@@ -19,6 +19,8 @@ from pypm.cli.output import Console, closing
 if TYPE_CHECKING:
     from pypm.workflow.context import Context
 
+_SUMMARY = "A package manager that runs nothing foreign outside a sandbox, and proves every environment."
+
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
@@ -133,7 +135,7 @@ class LazyGroup(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one a way to end
     """Run the command line and return the exit code; errors are rendered here and nowhere else."""
     invocation = Invocation(GlobalOptions(), Console())
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -172,7 +174,7 @@ def _root() -> LazyGroup:
         "pypm",
         callback=start,
         params=global_flags(environment=True),
-        help="A Python package manager that runs nothing foreign outside a sandbox, and proves every environment.",
+        help=_SUMMARY,
         epilog="Every flag can be given as PYPM_<FLAG>. `pypm COMMAND --help` tells more about a command.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pypm.cli.progress import LiveDisplay
 
 _COLOURS = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "dim": "2", "bold": "1"}
+_TOLD_BYTES = 1 << 20
+"""Smaller downloads are over before anybody reads their line."""
+
 _SIGNS = {"+": "green", "-": "red", "~": "cyan"}
 
 
@@ -79,9 +82,11 @@ class Console:
             return SilentTask()
         if self._draws():
             return self._live().task(verb, subject, unit=unit, total=total)
-        if verb != "Resolving":
-            self._talk(f"{verb} {subject}")
-        return SilentTask()
+        if unit != "bytes":
+            if verb != "Resolving":
+                self._talk(f"{verb} {subject}")
+            return SilentTask()
+        return PlainDownload(self, verb, subject)
 
     def close(self) -> None:
         """Remove the live display; the next line of talk stands on its own."""
@@ -161,8 +166,34 @@ class Console:
             sys.stderr.flush()
 
 
+class PlainDownload(SilentTask):
+    """A download where there is no terminal: one line when it is worth one."""
+
+    def __init__(self, console: Console, verb: str, subject: str) -> None:
+        self._console = console
+        self._verb = verb
+        self._subject = subject
+        self._told = False
+
+    def expect(self, total: int | None, *, done: int = 0) -> None:
+        """The size became known."""
+        if not self._told and total is not None and total >= _TOLD_BYTES:
+            self._told = True
+            resumed = f", resumed at {human_size(done)}" if done else ""
+            self._console.step(self._verb, f"{self._subject} ({human_size(total)}{resumed})")
+
+
+def human_size(size_bytes: float) -> str:
+    """Return a size as people read it."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} TiB"
+
+
 def as_pypm_error(error: BaseException) -> PypmError:
-    """Fit any exception into the one error tree: what no room has translated is a bug, but for a full disk."""
+    """Fit any exception into the one error tree: what no room translated is a bug, or the system."""
     if isinstance(error, PypmError):
         return error
     if isinstance(error, OSError) and error.strerror:

@@ -1,4 +1,4 @@
-"""Live progress on a terminal, drawn with rich: downloads with rate, total and resumed part; one line a task."""
+"""Live progress on a terminal, drawn with rich: one line a task, downloads with rate and total."""
 
 from __future__ import annotations
 

@@ -50,9 +50,9 @@ class SandboxedCommand(Command):
 
 
 def with_network_values(words: list[str]) -> list[str]:
-    """Write each `--allow-net` with its value behind `=`, so that the parser never takes the command for one.
+    """Write each `--allow-net` with its value behind `=`, so that the command is never taken for one.
 
-    The next word is the value if it reads like a host and is no file here; `--allow-net=HOST` says it exactly.
+    The next word is the value if it reads like a host and is no file here; `--allow-net=HOST` is exact.
     """
     joined: list[str] = []
     rest = list(words)
@@ -69,7 +69,7 @@ def with_network_values(words: list[str]) -> list[str]:
 
 
 def sandbox_values(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Take the sandbox flags out of a command's parameters, named as `pypm.isolation.parse_flags` has them."""
+    """Take the sandbox flags out of a command's parameters, under the names of `isolation.parse_flags`."""
     values = {
         name: flags[name.replace("-", "_")]
         for name in (

@@ -66,9 +66,9 @@ def completed(
 ) -> Resolution:
     """Fill in hashes that an index does not tell, and sizes where the lock wants them.
 
-    A hash is always needed: the one that was locked before stays, else the file is downloaded. Sizes are asked
-    for where the index leaves them out: of the artifacts that the project's `environments` can use, or of all
-    with `every_size`.
+    A hash is always needed: the one that was locked before stays, else the file is downloaded. Sizes are
+    asked for where the index leaves them out: of the artifacts that the project's `environments` can use, or
+    of all with `every_size`.
     """
     environments = project.settings.environments
     used = [

@@ -11,12 +11,11 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from packaging.requirements import Requirement
-from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.utils import NormalizedName, parse_wheel_filename
 
 from pypm.build.project import editable_key, project_tree, sdist_key, tree_key
 from pypm.build.tree import SourceTree
@@ -28,7 +27,7 @@ from pypm.isolation import BUILD_ENVIRONMENT, RunOptions
 from pypm.model.artifact import Sha256
 from pypm.model.candidate import Candidate
 from pypm.model.environment import Environment
-from pypm.model.plan import Pick, Selection
+from pypm.model.plan import Pick
 from pypm.model.project import BuildSystem, PathSource, WorkspaceSource
 from pypm.model.wheel import StoredWheel
 from pypm.store.adoption import Expected
@@ -57,7 +56,7 @@ class Builder:
     # What was built before ----------------------------------------------------------------------------
 
     def find(self, pick: Pick) -> StoredWheel | None:
-        """Return the wheel that an earlier run built from the same source with the same requirements, or None."""
+        """Return the wheel that an earlier run built from the same source and requirements, or None."""
         if pick.artifact is None:
             source = self._tree_of(pick)
             editable = _is_editable(pick)
@@ -111,7 +110,7 @@ class Builder:
         )
 
     def metadata(self, candidate: Candidate, place: Path) -> bytes:
-        """Return the core metadata of a source folder or sdist file. Implements `index.metadata.BuildMetadata`."""
+        """Return the core metadata of a folder or sdist. Implements `index.metadata.BuildMetadata`."""
         from pypm.build.frontend import build_metadata
 
         subject = f"{candidate.name} {candidate.version}"

@@ -36,7 +36,7 @@ def clean(context: Context) -> int:
 
 
 def prune(context: Context, *, unused_days: int, dry_run: bool) -> int:
-    """Remove what was not used within `unused_days`, and all rests of killed processes; return the bytes freed.
+    """Remove what was not used within `unused_days`, and rests of killed processes; return the bytes freed.
 
     Downloaded archives go whenever their unpacked tree is in the store, since nothing reads them again. Run
     plans go whenever anything goes: they name trees of the store.

@@ -1,6 +1,6 @@
 """What one command works with: made once, handed down, closed at the end. There is no global state.
 
-Everything is made when it is first asked for: `pypm sync` with nothing to do never imports the network client.
+Everything is made when it is first asked for: a sync with nothing to do never imports the network client.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Context:
 
     @property
     def python_request(self) -> str | None:
-        """Which interpreter is asked for: the command line, then the project's pin, then the configuration."""
+        """Which interpreter is asked for: by the user, else by the project's `.python-version`."""
         if self.settings.python is not None:
             return self.settings.python
         from pypm.environment.interpreters import read_version_file

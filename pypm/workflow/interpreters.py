@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from pypm.codec.pyproject import DEFAULT_REQUIRES_PYTHON
 from pypm.environment import interpreters
 from pypm.model.target import Interpreter
 from pypm.workflow.context import Context
@@ -17,13 +17,23 @@ def list_interpreters(context: Context) -> tuple[Interpreter, ...]:
 
 
 def find_interpreter(context: Context, request: str | None) -> Interpreter:
-    """Return the interpreter for `request`, or for the project; without a project any will do.
+    """Return the interpreter for `request`, or for the project; without a project any that pypm serves.
 
     Raises:
         InterpreterError: none fits.
     """
-    if context.settings.root is not None and request is None:
+    if context.settings.root is None:
+        return any_interpreter(context, request)
+    if request is None:
         return context.interpreter
-    requires_python = context.project.requires_python if context.settings.root is not None else SpecifierSet()
+    return interpreters.find_interpreter(context.project.requires_python, request, context.cache.interpreters)
+
+
+def any_interpreter(context: Context, request: str | None = None) -> Interpreter:
+    """Return the interpreter for `request`, whatever project stands here.
+
+    Raises:
+        InterpreterError: none fits.
+    """
     wanted = request or context.settings.python
-    return interpreters.find_interpreter(requires_python, wanted, context.cache.interpreters)
+    return interpreters.find_interpreter(DEFAULT_REQUIRES_PYTHON, wanted, context.cache.interpreters)

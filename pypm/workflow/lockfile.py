@@ -1,4 +1,4 @@
-"""Reading and writing pypm.lock: missing, damaged and stale are three different errors, each with its mend."""
+"""Reading and writing pypm.lock: missing, damaged and stale are three errors, each with its mend."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def require_fitting(context: Context, lock: Lock) -> None:
 
 
 def write_lock(context: Context, lock: Lock) -> bool:
-    """Write the lock in one rename, unless its bytes are there already; return whether anything was written."""
+    """Write the lock in one rename, unless its bytes are there already; return whether it was written."""
     content = dump_lock(lock)
     if read_lock_bytes(context) == content:
         return False

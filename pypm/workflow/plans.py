@@ -9,7 +9,7 @@ Source: `marshal` (data of the very same interpreter version, from the user's ow
 from elsewhere), `_imp.source_hash` (the hash behind hash-based bytecode files; SipHash).
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH103, PTH105, PTH108, PTH109, PTH113, PTH116, PTH118, PTH120, PTH123, PTH208
 # `pathlib` costs more than the whole fast path may take.
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised whenever the shape of a plan or of its payload changes."""
 
-_BOOLEAN_FLAGS = frozenset(
-    "-m --module --frozen --locked --no-sync --no-dev --all-extras --all-groups --no-default-groups --only-dev "
-    "--no-install-project --read-only --offline --no-progress -q --quiet --no-config".split()
-)
-_VALUE_FLAGS = frozenset(
-    "--extra --no-extra --group --no-group --only-group --project -p --python --cache-dir --config-file --memory "
-    "--cpus --timeout --pids --isolation --profile --color".split()
-)
+_BOOLEAN_FLAGS = frozenset({
+    "-m", "--module", "--frozen", "--locked", "--no-sync", "--no-dev", "--all-extras", "--all-groups",
+    "--no-default-groups", "--only-dev", "--no-install-project", "--read-only", "--offline", "--no-progress",
+    "-q", "--quiet", "--no-config",
+})  # fmt: skip
+_VALUE_FLAGS = frozenset({
+    "--extra", "--no-extra", "--group", "--no-group", "--only-group", "--project", "-p", "--python",
+    "--cache-dir", "--config-file", "--memory", "--cpus", "--timeout", "--pids", "--isolation", "--profile",
+    "--color",
+})  # fmt: skip
 """Flags that a plan can stand for. Those that grant paths depend on the working directory, and the rest ask
 for talk: with any of them the whole program runs."""
 
@@ -67,7 +69,7 @@ class Call:
 
 
 def read_call(arguments: Sequence[str]) -> Call | None:
-    """Return the `run` call that `arguments` (without the program's name) write, or None for anything else."""
+    """Return the `run` call that `arguments` (without the program) write, or None for anything else."""
     if not arguments or arguments[0] != "run":
         return None
     call = Call()
@@ -126,8 +128,8 @@ def has_inline_metadata(words: Sequence[str], *, module: bool) -> bool:
 def plan_key(call: Call, root: str, environ: Mapping[str, str]) -> tuple[Any, ...]:
     """Return everything outside of files that decides over the plan.
 
-    The terminal is part of it: an interactive command gets a pseudo-terminal, a piped one its pipes. So is the
-    user: a plan made by root holds root's mappings.
+    The terminal is part of it: an interactive command gets a pseudo-terminal, a piped one its pipes. So is
+    the user: a plan made by root holds root's mappings.
     """
     return (
         FORMAT,
@@ -229,7 +231,7 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
             if os.fstat(stream.fileno()).st_uid not in (0, os.geteuid()):
                 return None  # In a cache that several users share, another one could decide what we run.
             content = stream.read()
-        known_key, files, kinds, listings, payload = marshal.loads(content)
+        known_key, files, kinds, listings, payload = marshal.loads(content)  # noqa: S302 - our own file
     except (OSError, EOFError, ValueError, TypeError):
         return None
     return payload if known_key == key and Facts(files, kinds, listings).hold() else None

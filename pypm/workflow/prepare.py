@@ -1,7 +1,7 @@
 """From the project to its environment: what `sync`, `run` and `shell` have in common.
 
-The lock is made sure of, the artifacts are picked, whatever is missing is fetched and built, and the result is
-described. Nothing of the project's folder is touched but the lock, and that only when it is stale.
+The lock is made sure of, the artifacts are picked, whatever is missing is fetched and built, and the result
+is described. Nothing of the project's folder is touched but the lock, and that only when it is stale.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
         if preparation.nothing_new:
             _require_nothing(found.missing)
         reuse = [*found.plan.reuse]
-        reuse += zip(found.plan.fetch, supply.fetch(found.plan.fetch))
+        reuse += zip(found.plan.fetch, supply.fetch(found.plan.fetch), strict=True)
         reuse += [(pick, found.builder.build(pick)) for pick in found.plan.build]
         project = found.project
         if found.wants_project and project is None:
@@ -78,7 +78,7 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
 
 
 def foresee(context: Context, preparation: Preparation) -> Prepared | tuple[str, ...]:
-    """Return what `prepare` would without fetching or building, or else the packages that are missing for it."""
+    """Return what `prepare` would, as far as the store has it; else the packages that are missing."""
     with Supply(context) as supply:
         found = _look(supply, preparation)
     return found.missing or _described(context, found, found.plan.reuse, found.project)
@@ -103,9 +103,7 @@ def _look(supply: Supply, preparation: Preparation) -> _Found:
     context = supply.context
     current = current_lock(context, preparation)
     selection = choose_selection(preparation.selection, current)
-    picks = select(
-        current, context.interpreter.target, selection, settings=context.project.settings
-    )
+    picks = select(current, context.interpreter.target, selection, settings=context.project.settings)
     builder = open_builder(supply)
     plan = supply.plan(picks, builder.find)
     wants_project = selection.project and context.project.is_package

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import sandbox
-
 from pypm.build.project import watched_files
 from pypm.errors import UsageError
-from pypm.isolation import Caller, RunOptions, explain, grants, isolation_errors, run_policy
+from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
 from pypm.isolation.variables import MADE, PASSED
 from pypm.paths import environment_folder, lock_file, project_file
 from pypm.workflow import plans
@@ -68,15 +67,7 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
             hint="add its requirements to the project and remove the `# /// script` block",
         )
     options = run_options(context, request.profile, request.sandbox)
-    prepared = prepare(
-        context,
-        Preparation(
-            selection=request.selection,
-            locked=request.locked,
-            frozen=request.frozen,
-            nothing_new=request.no_sync,
-        ),
-    )
+    prepared = prepare(context, _preparation(request))
     _tell_grants(context, options, request)
     with isolation_errors():
         policy = _policy(context, prepared, options, os.environ)
@@ -89,8 +80,25 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
         return RunOutcome(exit_code=sandbox.run(policy, command).returncode)
 
 
+def explained(context: Context, request: RunRequest) -> Explanation:
+    """Return the policy that the command would get, told in lines or as data."""
+    options = run_options(context, request.profile, request.sandbox)
+    prepared = prepare(context, _preparation(request))
+    with isolation_errors():
+        return explain(_policy(context, prepared, options, os.environ))
+
+
+def _preparation(request: RunRequest) -> Preparation:
+    return Preparation(
+        selection=request.selection,
+        locked=request.locked,
+        frozen=request.frozen,
+        nothing_new=request.no_sync,
+    )
+
+
 def shell_words() -> tuple[str, ...]:
-    """Return the user's shell, started in the way that reads no start-up files of a home that is not there."""
+    """Return the user's shell, where it is one that the sandbox shows."""
     shell = os.environ.get("SHELL", "")
     name = Path(shell).name
     if name in {"bash", "zsh", "fish", "dash", "ksh", "sh"} and shell.startswith(("/bin/", "/usr/bin/")):
@@ -112,8 +120,8 @@ def _policy(
 
 def _tell_grants(context: Context, options: RunOptions, request: RunRequest) -> None:
     """A weaker isolation is always said; what else is granted is for `-v`."""
-    if options.isolation in ("landlock", "none"):
-        context.reporter.warn(f"the command runs with weaker isolation: `{options.isolation}`")
+    if options.isolation is not None and options.isolation.value != "namespaces":
+        context.reporter.warn(f"the command runs with weaker isolation: `{options.isolation.value}`")
     for grant in grants(options):
         context.reporter.detail(f"Allowed: {grant}")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO
 
 import sandbox
-
 from pypm.errors import StorageError
 from pypm.isolation import isolation_errors, unpack_policy
 from pypm.model.target import Interpreter

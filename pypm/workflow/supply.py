@@ -1,4 +1,4 @@
-"""Brings picked artifacts into the store: each is downloaded, verified, unpacked and compiled as soon as it can.
+"""Brings picked artifacts into the store: each is fetched, verified, unpacked and compiled as soon as it can.
 
 Downloads and unpacking overlap; the first failure stops the rest where they are. What is in the store already
 is neither asked for nor looked at beyond its manifest.
@@ -119,7 +119,7 @@ class Supply:
         watched = progress or ReportedProgress(self.context.reporter)
         destination = archive_path(self.context.cache.wheels, artifact)
         return download(
-            self.context.client, self._urls(pick.package, artifact), artifact, destination, progress=watched
+            self.context.client, self.urls(pick.package, artifact), artifact, destination, progress=watched
         )
 
     def add(self, archive: Path, expected: Expected) -> StoredWheel:
@@ -136,7 +136,8 @@ class Supply:
         )
         return self.store.add(archive, expected, unpacker, verified=True)
 
-    def _urls(self, package: LockedPackage, artifact: LockedArtifact) -> Iterator[str]:
+    def urls(self, package: LockedPackage, artifact: LockedArtifact) -> Iterator[str]:
+        """Yield where an artifact may lie now, the likeliest place first."""
         source = package.source
         if isinstance(source, UrlSource):
             yield source.url

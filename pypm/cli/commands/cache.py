@@ -6,6 +6,7 @@ import click
 
 from pypm.cli.app import Group, Invocation
 from pypm.cli.options import flag, json_flag
+from pypm.cli.output import human_size
 
 
 @click.group(cls=Group)
@@ -34,8 +35,8 @@ def size(invocation: Invocation, as_json: bool) -> None:
         invocation.console.data_json({"buckets": sizes, "total_bytes": sum(sizes.values())})
         return
     for bucket, size_bytes in sizes.items():
-        invocation.console.data(f"{_human(size_bytes):>10}  {bucket}")
-    invocation.console.data(f"{_human(sum(sizes.values())):>10}  in all")
+        invocation.console.data(f"{human_size(size_bytes):>10}  {bucket}")
+    invocation.console.data(f"{human_size(sum(sizes.values())):>10}  in all")
 
 
 @command.command()
@@ -48,7 +49,7 @@ def prune(invocation: Invocation, dry_run: bool, days: int) -> None:
 
     with invocation.context() as context:
         freed_bytes = remove_unused(context, unused_days=days, dry_run=dry_run)
-    invocation.console.step("Would free" if dry_run else "Freed", _human(freed_bytes))
+    invocation.console.step("Would free" if dry_run else "Freed", human_size(freed_bytes))
 
 
 @command.command()
@@ -59,13 +60,4 @@ def clean(invocation: Invocation) -> None:
 
     with invocation.context() as context:
         freed_bytes = remove_all(context)
-    invocation.console.step("Freed", _human(freed_bytes))
-
-
-def _human(size_bytes: int) -> str:
-    value = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TiB"
+    invocation.console.step("Freed", human_size(freed_bytes))

@@ -14,7 +14,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @click.command(
     cls=SandboxedCommand,
     context_settings={"allow_interspersed_args": False},
-    epilog="The exit code is the command's own; 124 timed out, 125 no sandbox, 126 not executable, 127 not found.",
+    epilog="Exits with the command's own code; 124 timed out, 125 no sandbox, 126 not executable, 127 not found.",
 )
 @flag("-m", "--module", is_flag=True, help="COMMAND is a module: `python -m COMMAND`.")
 @selection_flags
@@ -25,7 +25,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @flag("--explain", is_flag=True, help="Run nothing; print what the command would be allowed.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGS]...")
 @click.pass_obj
-def command(
+def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     invocation: Invocation,
     /,
     words: tuple[str, ...],

@@ -20,7 +20,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @flag("--profile", metavar="NAME", help="Use this profile of [tool.pypm.sandbox].")
 @flag("--explain", is_flag=True, help="Open nothing; print what the shell would be allowed.")
 @click.pass_obj
-def command(
+def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     invocation: Invocation,
     /,
     repl: bool,

@@ -19,7 +19,7 @@ from pypm.cli.options import flag, index_flags, json_flag, selection_flags, stat
 @index_flags
 @json_flag
 @click.pass_obj
-def command(
+def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     invocation: Invocation,
     /,
     locked: bool,
