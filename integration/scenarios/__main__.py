@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from integration.scenarios.answers import Verdict, check, compare
-from integration.scenarios.model import Scenario, load_folder, tomllib
+from integration.scenarios.model import Scenario, load_folder, read_toml
 from integration.scenarios.ours import ask_ourselves
 from integration.scenarios.peer import ask_uv
 from integration.scenarios.serve import serving
@@ -30,7 +30,7 @@ def main() -> int:
     scenarios = [found for found in load_folder(options.folder) if options.only in found.name]
     if not scenarios:
         parser.error(f"there is no scenario below `{options.folder}`")
-    better = tomllib.loads(BETTER.read_text(encoding="utf-8"))
+    better = read_toml(BETTER)
     failed = 0
     for scenario in scenarios:
         verdict = judge(scenario, peer=options.peer, better=better)

@@ -61,9 +61,14 @@ class Scenario:
     resolution: str = "highest"
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 def load_scenario(path: Path, folder: Path) -> Scenario:
     """Read one scenario file."""
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    data = read_toml(path)
     options = data.get("resolver_options", {})
     environment = data.get("environment", {})
     root = data.get("root", {})
@@ -92,7 +97,9 @@ def load_scenario(path: Path, folder: Path) -> Scenario:
         explanation=expected.get("explanation"),
         no_build=tuple(options.get("no_build", ())),
         no_binary=tuple(options.get("no_binary", ())),
-        prerelease="allow" if options.get("prereleases") is True else options.get("prerelease", "if-necessary"),
+        prerelease="allow"
+        if options.get("prereleases") is True
+        else options.get("prerelease", "if-necessary"),
         resolution=options.get("resolution", "highest"),
     )
 

@@ -1,4 +1,5 @@
-"""Our answer to a scenario, through the real client: a lock where the scenario is universal, else one environment."""
+"""Our answer to a scenario, through the real client: a lock where the scenario is universal, else one
+environment."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from pypm.workflow.answers import open_provider
 from pypm.workflow.context import Context
 from pypm.workflow.lock import LockRequest, lock
 from pypm.workflow.report import SilentReporter
-from pypm.workflow.settings import Settings
+from pypm.workflow.settings import Overrides, load_settings
 
 
 def ask_ourselves(scenario: Scenario, index: str) -> Answer:
@@ -59,19 +60,8 @@ def _write_project(scenario: Scenario, folder: Path) -> None:
 
 @contextmanager
 def _context(index: str, folder: Path) -> Iterator[Context]:
-    settings = Settings(
-        start=folder,
-        root=folder,
-        cache=folder / "cache",
-        offline=False,
-        python=None,
-        default_index=index,
-        indexes=(),
-        login_urls=(),
-        resolution=None,
-        prerelease=None,
-        exclude_newer=None,
-    )
+    overrides = Overrides(project=folder, no_config=True, cache_dir=folder / "cache", default_index=index)
+    settings = load_settings(overrides, {})
     with Context(settings, SilentReporter()) as context:
         yield context
 
@@ -115,5 +105,3 @@ def _resolve(scenario: Scenario, index: str, folder: Path) -> Answer:
             canonicalize_name(name): (Preference(version=Version(version)),) for name, version in found[0]
         }
     return Answer(pins=found[0], seconds=seconds, stable=found[0] == found[1])
-
-

@@ -16,7 +16,12 @@ from integration.scenarios.answers import Answer, Pins, requires_python
 from integration.scenarios.model import Scenario
 from pypm.environment.interpreters import find_interpreter
 
-NO_ANSWER = ("No solution found", "not found in the package registry", "unsatisfiable", "there are no versions")
+NO_ANSWER = (
+    "No solution found",
+    "not found in the package registry",
+    "unsatisfiable",
+    "there are no versions",
+)
 
 
 def ask_uv(scenario: Scenario, index: str) -> Answer:
@@ -30,7 +35,9 @@ def ask_uv(scenario: Scenario, index: str) -> Answer:
             if any(sign in ran.stderr for sign in NO_ANSWER):
                 return Answer(pins=None, explanation=ran.stderr.strip(), seconds=seconds)
             return Answer(pins=None, trouble=f"uv: {ran.stderr.strip()}", seconds=seconds)
-        exported = _run(["export", "--frozen", "--no-hashes", "--all-extras"], folder) if _locks(scenario) else ran
+        exported = (
+            _run(["export", "--frozen", "--no-hashes", "--all-extras"], folder) if _locks(scenario) else ran
+        )
         return Answer(pins=_pins(exported.stdout), seconds=seconds)
 
 
@@ -64,7 +71,11 @@ def _options(scenario: Scenario) -> list[str]:
     options = ["--resolution", scenario.resolution]
     if scenario.prerelease != "if-necessary":
         options += ["--prerelease", scenario.prerelease]
-    only, none = ("--no-build-package", "--no-binary-package") if _locks(scenario) else ("--only-binary", "--no-binary")
+    only, none = (
+        ("--no-build-package", "--no-binary-package")
+        if _locks(scenario)
+        else ("--only-binary", "--no-binary")
+    )
     options += [part for name in scenario.no_build for part in (only, name)]
     options += [part for name in scenario.no_binary for part in (none, name)]
     return options

@@ -1,4 +1,5 @@
-"""A scenario's universe as an index on loopback: project pages as JSON (PEP 691), files, and their metadata."""
+"""A scenario's universe as an index on loopback: project pages as JSON (PEP 691), files, and their
+metadata."""
 
 from __future__ import annotations
 

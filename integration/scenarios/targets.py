@@ -1,4 +1,5 @@
-"""The environments that scenarios ask for: marker variables and wheel tags of a platform that need not be here."""
+"""The environments that scenarios ask for: marker variables and wheel tags of a platform that need not be
+here."""
 
 from __future__ import annotations
 
@@ -43,13 +44,17 @@ def target_for(python: str, platform: str | None) -> Target:
 
 def _platform(name: str) -> tuple[str, str, list[str]]:
     if name in ("linux", "macos", "windows"):
-        name = {"linux": "x86_64-manylinux_2_28", "macos": "aarch64-apple-darwin"}.get(name, "x86_64-pc-windows")
+        name = {"linux": "x86_64-manylinux_2_28", "macos": "aarch64-apple-darwin"}.get(
+            name, "x86_64-pc-windows"
+        )
     machine, _, rest = name.partition("-")
     if "windows" in rest:
         return ("AMD64" if machine == "x86_64" else machine.upper(), "windows", ["win_amd64"])
     if "darwin" in rest:
         arch = "arm64" if machine == "aarch64" else machine
-        versions = [f"macosx_{major}_0_{kind}" for major in range(15, 10, -1) for kind in (arch, "universal2")]
+        versions = [
+            f"macosx_{major}_0_{kind}" for major in range(15, 10, -1) for kind in (arch, "universal2")
+        ]
         return arch, "macos", versions
     legacy = {"manylinux2014": 17, "manylinux2010": 12, "manylinux1": 5}
     newest = legacy.get(rest) or int(rest.rsplit("_", 1)[-1] if rest.rsplit("_", 1)[-1].isdigit() else 28)

@@ -44,7 +44,8 @@ class Answer:
         self._where: dict[Key, int] = {}
         """Where each pin is installed."""
         self._edges: dict[tuple[int, int], dict[tuple[object, ...], int]] = {}
-        """(parent, its version bit or 0) to (child, version bit, extra of the child) to where the edge holds."""
+        """(parent, its version bit or 0) to (child, version bit, extra of the child) to where the edge
+        holds."""
         for part in self._regions:
             self._add(part)
 

@@ -1,10 +1,11 @@
 """Interned decision diagrams: the algebra under environment markers.
 
-A marker is a function from environments to true or false. Here it is a node of a reduced, ordered, multi-valued
-decision diagram: a variable, a sorted row of cuts that part the variable's domain into intervals, and one child
-for each interval. Equal functions are the same integer, so equality, emptiness and implication are comparisons
-of integers, and every operation is memoised. Unlike a bitset over enumerated environments, the diagram need not
-be indexed again when a new boundary appears and does not grow with the product of unrelated variables.
+A marker is a function from environments to true or false. Here it is a node of a reduced, ordered,
+multi-valued decision diagram: a variable, a sorted row of cuts that part the variable's domain into
+intervals, and one child for each interval. Equal functions are the same integer, so equality, emptiness and
+implication are comparisons of integers, and every operation is memoised. Unlike a bitset over enumerated
+environments, the diagram need not be indexed again when a new boundary appears and does not grow with the
+product of unrelated variables.
 
 Source: R. E. Bryant, "Graph-Based Algorithms for Boolean Function Manipulation", 1986.
 """
@@ -22,7 +23,8 @@ Variable = tuple[int, str]
 runs that meet the same markers in another order build the same diagram."""
 
 Cut = tuple[Any, int]
-"""(value, side): the domain is cut just before (0) or just after (1) a value. Values of one variable compare."""
+"""(value, side): the domain is cut just before (0) or just after (1) a value. Values of one variable
+compare."""
 
 SWITCH: tuple[Cut, ...] = (("", 0),)
 """The single cut of a two-valued variable: the first child is for false, the second for true."""
@@ -118,7 +120,7 @@ class Diagram:
 
     def disjoin(self, left: int, right: int) -> int:
         """Return the union."""
-        if left == right or right == FALSE:
+        if right in (left, FALSE):
             return left
         if left == FALSE:
             return right
@@ -194,8 +196,9 @@ class Diagram:
     def _filled(self, row: list[int | None], *, ordered: bool) -> tuple[int, ...]:
         """Give the intervals outside the care set a child that removes boundaries.
 
-        Where the domain has an order, that is the neighbour's. Where only equality counts, the intervals between
-        the named values are one cell and must stay one, so all take the child that is met most often.
+        Where the domain has an order, that is the neighbour's. Where only equality counts, the intervals
+        between the named values are one cell and must stay one, so all take the child that is met most
+        often.
         """
         inside = [child for child in row if child is not None]
         common = max(inside, key=inside.count)

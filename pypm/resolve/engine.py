@@ -1,6 +1,7 @@
 """PubGrub's core: unit propagation, conflict resolution and learned incompatibilities.
 
-Source: N. Weizenbaum, "PubGrub: Next-Generation Version Solving", 2018, and the Dart implementation's solver notes.
+Source: N. Weizenbaum, "PubGrub: Next-Generation Version Solving", 2018, and the Dart implementation's
+solver notes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pypm.resolve.incompatibility import (
     FromDependency,
     FromUnusable,
     Incompatibility,
+    Refusal,
     Term,
 )
 from pypm.resolve.lowering import Dependency
@@ -57,8 +59,8 @@ class Engine:
     ) -> Incompatibility:
         """State that while the parents' terms hold, `target` is one of `allowed`.
 
-        Versions of one parent that state the same are merged into one incompatibility: fewer to propagate, and
-        an explanation that speaks of ranges.
+        Versions of one parent that state the same are merged into one incompatibility: fewer to propagate,
+        and an explanation that speaks of ranges.
         """
         full = self.packages.all[target].versions.full
         lead, bit = parents[0]
@@ -74,16 +76,16 @@ class Engine:
         # Where nothing is allowed, the parent alone is impossible: a term that is always true says nothing.
         refused = ((target, full & ~allowed),) if allowed else ()
         terms = _merged(((lead, bit), *parents[1:], *refused))
-        found = Incompatibility(terms, FromDependency(lead, bit, dependency, target))
+        found = Incompatibility(terms, FromDependency(parents[-1][0], bit, dependency, target))
         self._known[key] = found
         self.add(found)
         return found
 
-    def refuse(self, package: int, bit: int, reason: str, hint: str | None = None) -> None:
+    def refuse(self, package: int, bit: int, refusal: Refusal) -> None:
         """State that a version cannot be used."""
         if ("refused", package, bit) not in self._known:
             version = self.packages.version(package, bit)
-            found = Incompatibility(((package, bit),), FromUnusable(package, version, reason, hint))
+            found = Incompatibility(((package, bit),), FromUnusable(package, version, refusal))
             self._known[("refused", package, bit)] = found
             self.add(found)
 
@@ -150,7 +152,8 @@ class Engine:
         self.solution.derive(package, full & ~mask, full, incompatibility)
 
     def _resolve_conflict(self, conflict: Incompatibility) -> tuple[Incompatibility, int]:
-        """Walk from a violated incompatibility to its root cause, and back to where that leaves one way open."""
+        """Walk from a violated incompatibility to its root cause, and back to where that leaves one way
+        open."""
         solution = self.solution
         current = conflict
         while True:

@@ -1,7 +1,8 @@
 """Where the universe is parted: by siblings of one name, by a raised Python bound.
 
-The rules are those of uv, on purpose: a fork decides which versions are found, and a project that changes its tool
-should not change its versions. Source: uv's documentation, "Resolver internals", section "Forking".
+The rules are those of uv, on purpose: a fork decides which versions are found, and a project that changes
+its tool should not change its versions. Source: uv's documentation, "Resolver internals", section
+"Forking".
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def branches(
 ) -> list[Branch]:
     """Part a region by the dependencies of one version, given in order of their names.
 
-    The last branch is to be solved first. With `low_first`, that is the one with the lowest Python, whose versions
-    are the likeliest to serve the others too; otherwise the highest, so that each Python gets its newest versions.
+    The last branch is to be solved first. With `low_first`, that is the one with the lowest Python, whose
+    versions are the likeliest to serve the others too; otherwise the highest, so that each Python gets its
+    newest versions.
     """
     diagram = markers.diagram
     found = [Branch(region, ())]
@@ -54,7 +56,7 @@ def branches(
                         branch.dependencies = (*branch.dependencies, dependency)
             else:
                 found = _part(markers, found, dependency)
-    found.sort(key=lambda branch: _upper_bounds(branch))
+    found.sort(key=_upper_bounds)
     found.sort(key=lambda branch: markers.python_floor(branch.region) or LOWEST_CUT, reverse=low_first)
     return found
 
@@ -81,7 +83,8 @@ def _part(markers: Markers, found: list[Branch], dependency: Dependency) -> list
 
 
 def _upper_bounds(branch: Branch) -> int:
-    """Count dependencies with an upper bound: their fork finds versions that the other fork can use as well."""
+    """Count dependencies with an upper bound: their fork finds versions that the other fork can use as
+    well."""
     return sum(
         any(specifier.operator in ("<", "<=", "==", "~=", "===") for specifier in dependency.specifier)
         for dependency in branch.dependencies

@@ -1,8 +1,8 @@
 """Conflict-driven forks: when a region has no solution, the guards of the requirements in the proof part it.
 
-Two packages that require different versions of a third one, each on another platform, contradict each other as long
-as both platforms are solved at once. The proof of the contradiction names the requirements, and a requirement that
-holds in a part of the region only is where to part it.
+Two packages that require different versions of a third one, each on another platform, contradict each other
+as long as both platforms are solved at once. The proof of the contradiction names the requirements, and a
+requirement that holds in a part of the region only is where to part it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def leaves(root: Incompatibility) -> Iterator[Incompatibility]:
 def split_on_guard(markers: Markers, region: int, root: Incompatibility) -> list[int]:
     """Return the parts of a region that has no solution as a whole; none when parting it cannot help.
 
-    A premise whose guard lies outside the region is left from a wider region that this one was parted from: then
-    the region itself is worth another try without it.
+    A premise whose guard lies outside the region is left from a wider region that this one was parted from:
+    then the region itself is worth another try without it.
     """
     diagram = markers.diagram
     parting: list[int] = []

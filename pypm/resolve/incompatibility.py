@@ -6,6 +6,7 @@ Source: N. Weizenbaum, "PubGrub: Next-Generation Version Solving", 2018.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from packaging.version import Version
 
@@ -17,12 +18,24 @@ Term = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class FromDependency:
-    """These versions of a package require something."""
+    """These versions of a package, or an extra of theirs, require something."""
 
     parent: int
+    """The package, or the extra of it that requires more."""
     versions: int
+    """Of the package."""
     dependency: Dependency
     target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a version that is offered cannot be used."""
+
+    kind: Literal["python", "yanked", "prerelease", "wheels", "metadata"]
+    reason: str
+    """Follows the version in a sentence: "was yanked", "requires Python >=3.11"."""
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +44,7 @@ class FromUnusable:
 
     package: int
     version: Version
-    reason: str
-    hint: str | None = None
+    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ class Inputs:
         default_factory=lambda: MappingProxyType({})
     )
     sources: Mapping[NormalizedName, tuple[Source, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    settings: ResolutionSettings = ResolutionSettings()
+    settings: ResolutionSettings = field(default_factory=ResolutionSettings)
     preferences: Mapping[NormalizedName, tuple[Preference, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )

@@ -1,7 +1,7 @@
 """From requirements as they are written to dependencies that the solver can use.
 
-Here overrides replace, exclusions drop, constraints join, sources part, and the markers become nodes, so that the
-solver knows none of these words.
+Here overrides replace, exclusions drop, constraints join, sources part, and the markers become nodes, so
+that the solver knows none of these words.
 """
 
 from __future__ import annotations
@@ -128,9 +128,7 @@ class Lowering:
                 if extra not in seen:
                     yield from self._expanded(self._inputs.extras.get(extra, ()), guard, seen | {extra})
 
-    def of_package(
-        self, metadata: CandidateMetadata, extra: NormalizedName | None
-    ) -> tuple[Dependency, ...]:
+    def of_package(self, metadata: CandidateMetadata, extra: NormalizedName | None) -> tuple[Dependency, ...]:
         """Return what a version requires, or what one of its extras adds to that.
 
         Raises:

@@ -1,7 +1,8 @@
 """From a node of the marker algebra back to the text of a marker, as short as it can be said.
 
-The text is a disjunction of conjunctions. It need only be right inside the `care` set (the environments that the
-project admits), so that a project for Python 3.10 and later never reads `python_version >= '3.10'` in its lock.
+The text is a disjunction of conjunctions. It need only be right inside the `care` set (the environments
+that the project admits), so that a project for Python 3.10 and later never reads `python_version >= '3.10'`
+in its lock.
 """
 
 from __future__ import annotations

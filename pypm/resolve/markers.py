@@ -1,9 +1,9 @@
 """Environment markers as nodes of a decision diagram, with what is known about real platforms.
 
-`python_version` and `python_full_version` are one variable: the releases of Python in order, where a pre-release
-counts as the end of the series before it. The other variables are compared for equality alone, as PEP 508 has it
-for text; every other comparison (`in`, an ordering of `platform_release`) is a switch of its own: sound, though
-blind to what two such texts have in common.
+`python_version` and `python_full_version` are one variable: the releases of Python in order, where a
+pre-release counts as the end of the series before it. The other variables are compared for equality alone,
+as PEP 508 has it for text; every other comparison (`in`, an ordering of `platform_release`) is a switch of
+its own: sound, though blind to what two such texts have in common.
 
 Source: PEP 508, PEP 685, PEP 751 (`extras`, `dependency_groups`).
 """
@@ -65,8 +65,8 @@ def following(release: Iterable[int]) -> tuple[int, ...]:
 def lower_bound(specifiers: SpecifierSet | None) -> Cut | None:
     """Return the cut below which no Python is admitted; upper bounds and exclusions are not looked at.
 
-    An upper bound in `requires-python` says what was tested when the version was released; the versions before it
-    seldom have one, and honouring it makes a resolver fall back to those.
+    An upper bound in `requires-python` says what was tested when the version was released; the versions
+    before it seldom have one, and honouring it makes a resolver fall back to those.
     """
     cuts: list[Cut] = []
     for specifier in specifiers or ():
@@ -83,8 +83,10 @@ def lower_bound(specifiers: SpecifierSet | None) -> Cut | None:
 
 
 class Markers:
-    """Turns markers into nodes and asks questions about them. With an `environment`, every platform question is
-    answered at once and only extras and groups stay open."""
+    """Turns markers into nodes and asks questions about them.
+
+    With an `environment`, every platform question is answered at once and only extras and groups stay open.
+    """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.diagram = Diagram()
@@ -181,7 +183,8 @@ class Markers:
         return FALSE if bounds is None else self.python_between(*bounds)
 
     def admits(self, requires_python: SpecifierSet) -> int:
-        """Return the Pythons that a project's own `requires-python` admits, upper bounds and gaps included."""
+        """Return the Pythons that a project's own `requires-python` admits, upper bounds and gaps
+        included."""
         node = TRUE
         for specifier in requires_python:
             atom = Marker(f"python_full_version {specifier.operator} '{specifier.version}'")
@@ -244,7 +247,8 @@ def _release_bounds(specifier: Specifier, release: tuple[int, ...]) -> tuple[Cut
 
 
 def _series_bounds(specifier: Specifier, release: tuple[int, ...]) -> tuple[Cut | None, Cut | None] | None:
-    """Bounds of a `python_version` comparison: the variable has two numbers, so 3.8 stands for all of 3.8.x."""
+    """Bounds of a `python_version` comparison: the variable has two numbers, so 3.8 stands for all of
+    3.8.x."""
     operator = specifier.operator
     series = (*release, 0)[:2]
     start: Cut = (release_key(series), 0)

@@ -51,7 +51,8 @@ class PartialSolution:
         return other
 
     def decide(self, package: int, bit: int, full: int) -> None:
-        """Choose a version. The root is no choice: it is there from the start, at level 0, and is never taken back."""
+        """Choose a version. The root is no choice: it is there from the start, at level 0, and is never
+        taken back."""
         if package != ROOT:
             self.level += 1
             self._assign(package, bit, full, None)

@@ -1,10 +1,12 @@
-"""Forks that wheels make: platforms that must have one, and local versions that serve a few platforms only."""
+"""Forks that wheels make: platforms that must have one, and local versions that serve a few platforms
+only."""
 
 from __future__ import annotations
 
 from pypm.model.candidate import Candidate
 from pypm.resolve.diagram import FALSE, TRUE
 from pypm.resolve.fork import Fork
+from pypm.resolve.incompatibility import Refusal
 from pypm.resolve.inputs import Inputs
 from pypm.resolve.lowering import RootBatch
 from pypm.resolve.markers import Markers
@@ -12,9 +14,12 @@ from pypm.resolve.packages import Packages
 from pypm.resolve.reach import Graph
 from pypm.resolve.wheels import Coverage
 
+MISSING = Refusal("wheels", "has no wheel for a required environment")
+
 
 class PlatformForks:
-    """Parts a region by which wheels a version has. A version with a source distribution serves everything."""
+    """Parts a region by which wheels a version has. A version with a source distribution serves
+    everything."""
 
     def __init__(
         self,
@@ -31,7 +36,8 @@ class PlatformForks:
         self._required = [markers.parse(marker) for marker in inputs.settings.required_environments]
 
     def parts(self, fork: Fork, number: int, bit: int, candidate: Candidate) -> list[Fork] | None:
-        """Return the forks a version makes, an empty list when it is refused, None when it serves as it is."""
+        """Return the forks a version makes, an empty list when it is refused, None when it serves as it
+        is."""
         if not self._required and candidate.version.local is None:
             return None
         covered = self._coverage.platforms(candidate)
@@ -52,7 +58,7 @@ class PlatformForks:
                 continue
             outside = diagram.difference(fork.region, required)
             if outside == FALSE:
-                fork.engine.refuse(number, bit, "has no wheel for a required environment")
+                fork.engine.refuse(number, bit, MISSING)
                 return []
             return [fork.part(outside), fork.part(inside)]
         return None

@@ -1,8 +1,8 @@
 """Which package is decided next.
 
-A package that is narrowed to one version is decided early, because nothing is lost; packages that keep rejecting
-each other's versions are moved, the rejected one before and the rejecting one after: without this, a resolver
-walks down all versions of one package to keep the newest of another.
+A package that is narrowed to one version is decided early, because nothing is lost; packages that keep
+rejecting each other's versions are moved, the rejected one before and the rejecting one after: without
+this, a resolver walks down all versions of one package to keep the newest of another.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 CONFLICT_THRESHOLD = 5
-"""Conflicts after which a package is moved: early enough to save work, late enough to leave a good order alone."""
+"""Conflicts after which a package is moved: early enough to save work, late enough to leave a good order
+alone."""
 
 URL, SINGLE, CONFLICT_EARLY, CONFLICT_LATE, FIRST_SEEN = range(5)
 """Classes of priority, the first decided first; inside a class the package met first."""

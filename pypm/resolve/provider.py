@@ -24,14 +24,16 @@ class Offer(Protocol):
 
     @property
     def excluded(self) -> Mapping[Version, str]:
-        """Versions left out by the date limit or `--no-build`/`--no-binary`, with the reason, for explanations."""
+        """Versions left out by the date limit or `--no-build`/`--no-binary`, with the reason, for
+        explanations."""
 
     def candidate(self, version: Version) -> Candidate:
         """Return the candidate; cheap, and the same object for the same version."""
 
 
-class Unavailable(Exception):
-    """A package or a version's metadata that cannot be had; the resolver goes round it and tells the reason."""
+class Unavailable(Exception):  # noqa: N818 - an answer that is not there, not always an error
+    """A package or a version's metadata that cannot be had; the resolver goes round it and tells the
+    reason."""
 
     def __init__(self, reason: str, *, hint: str | None = None) -> None:
         super().__init__(reason)

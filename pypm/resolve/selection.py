@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from pypm.resolve.incompatibility import Refusal
 from pypm.resolve.inputs import Inputs
 from pypm.resolve.lowering import Lowering
 from pypm.resolve.markers import Markers
@@ -74,23 +75,25 @@ class Selection:
             bit = versions.bit(kept.version) & mask
             if bit and usable:
                 if not kept.from_lock and kept.version.local is None:
-                    # One fork took the public version for want of a wheel: the local one is still better here.
+                    # A fork took the public version for want of a wheel: the local one is better here.
                     yield from versions.descending(versions.local_of(kept.version) & mask)
                 yield bit
 
-    def refusal(self, package: Package, version: Version, yanked: str | None) -> str | None:
+    def refusal(self, package: Package, version: Version, yanked: str | None) -> Refusal | None:
         """Return why a version must not be chosen although it is offered; None when it may."""
         if yanked is not None and not self._is_pinned(package.name, version):
-            return f"was yanked ({yanked.strip().rstrip('.')})" if yanked.strip() else "was yanked"
+            reason = f" ({yanked.strip().rstrip('.')})" if yanked.strip() else ""
+            return Refusal("yanked", f"was yanked{reason}")
         if version.is_prerelease:
             if self._settings.prerelease == "disallow":
-                return "is a pre-release"
+                return Refusal("prerelease", "is a pre-release")
             if self._settings.prerelease == "explicit" and not self._names_prerelease(package.name):
-                return "is a pre-release"
+                return Refusal("prerelease", "is a pre-release")
         return None
 
     def _is_pinned(self, name: NormalizedName, version: Version) -> bool:
-        """A yanked version is used only where the user, or the lock that exists, names exactly it (PEP 592)."""
+        """A yanked version is used only where the user, or the lock that exists, names exactly it (PEP
+        592)."""
         if any(kept.version == version for kept in self._locked.get(name, ())):
             return True
         return any(

@@ -16,8 +16,8 @@ __all__ = ["Inputs", "Preference", "Reporter", "resolve"]
 def resolve(inputs: Inputs, provider: Provider, *, reporter: Reporter | None = None) -> Resolution:
     """Choose versions for every environment of the universe so that every requirement holds.
 
-    Pure: everything it knows of the world comes from `provider`, and equal inputs and answers give equal results,
-    in whatever order or time the answers come.
+    Pure: everything it knows of the world comes from `provider`, and equal inputs and answers give equal
+    results, in whatever order or time the answers come.
 
     Raises:
         ResolutionError: no choice of versions satisfies the requirements; its details derive why.

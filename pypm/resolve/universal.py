@@ -1,4 +1,5 @@
-"""The universal search: every region of the universe is solved, and parted where one answer does not fit all."""
+"""The universal search: every region of the universe is solved, and parted where one answer does not fit
+all."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pypm.resolve.engine import Engine, NoSolutionError
 from pypm.resolve.fork import Fork
 from pypm.resolve.forks import LOWEST_CUT, branches
 from pypm.resolve.guards import split_on_guard
-from pypm.resolve.incompatibility import Incompatibility, Term
+from pypm.resolve.incompatibility import Incompatibility, Refusal, Term
 from pypm.resolve.inputs import Inputs
 from pypm.resolve.lowering import Dependency, Lowering, RootBatch
 from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers, lower_bound, release_key
@@ -23,6 +24,8 @@ from pypm.resolve.provider import Provider, Unavailable
 from pypm.resolve.selection import Selection
 from pypm.resolve.versions import PRESENT
 from pypm.resolve.wheels import Coverage, fits_target
+
+NO_FILES = Refusal("wheels", "has no wheel for this platform and no source distribution")
 
 
 class Reporter(Protocol):
@@ -185,7 +188,7 @@ class UniversalSolver:
         base_bit = fork.engine.solution.decided[package.base]
         found = self.packages.dependencies(package.base, base_bit, package.extra)
         if isinstance(found, Unavailable):
-            fork.engine.refuse(package.base, base_bit, found.reason, found.hint)
+            fork.engine.refuse(package.base, base_bit, Refusal("metadata", found.reason, found.hint))
             fork.next = package.base
             return None
         terms = ((package.base, base_bit), (number, PRESENT))
@@ -198,9 +201,9 @@ class UniversalSolver:
         mask = fork.engine.solution.states[number]
         for bit in self._in_order(fork, number, mask):
             candidate = self.packages.candidate(number, bit)
-            reason = self._selection.refusal(package, candidate.version, candidate.yanked)
-            if reason is not None:
-                fork.engine.refuse(number, bit, reason)
+            refusal = self._selection.refusal(package, candidate.version, candidate.yanked)
+            if refusal is not None:
+                fork.engine.refuse(number, bit, refusal)
                 continue
             parts = self._try(fork, number, bit, candidate)
             if parts is None or parts:
@@ -212,22 +215,22 @@ class UniversalSolver:
         if fork.forced is not None and fork.forced[0] == number and fork.forced[1] & mask:
             return [fork.forced[1]]
         direct = self.inputs.settings.strategy == "lowest-direct" and any(
-            dependency.name == package.name and not self.markers.diagram.disjoint(fork.region, dependency.guard)
+            dependency.name == package.name
+            and not self.markers.diagram.disjoint(fork.region, dependency.guard)
             for batch in self.batches
             for dependency in batch.dependencies
             if not dependency.is_constraint
         )
-        return list(
-            dict.fromkeys(self._selection.in_order(package, mask, fork.region, direct=direct))
-        )
+        return list(dict.fromkeys(self._selection.in_order(package, mask, fork.region, direct=direct)))
 
     def _try(self, fork: Fork, number: int, bit: int, candidate: Candidate) -> list[Fork] | None:
-        """Return forks, None after a decision or a conflict, or an empty list when the version was refused."""
+        """Return forks, None after a decision or a conflict, or an empty list when the version was
+        refused."""
         parts = self._for_python(fork, number, bit, candidate.requires_python)
         if parts is not None:
             return parts
         if not self._has_files(fork, candidate):
-            fork.engine.refuse(number, bit, "has no wheel for this platform and no source distribution")
+            fork.engine.refuse(number, bit, NO_FILES)
             return []
         if self.inputs.environment is None and fork.forced != (number, bit):
             parts = self._platforms.parts(fork, number, bit, candidate)
@@ -239,7 +242,7 @@ class UniversalSolver:
         if isinstance(found, Unavailable) or isinstance(metadata, Unavailable):
             why = found if isinstance(found, Unavailable) else metadata
             assert isinstance(why, Unavailable)
-            fork.engine.refuse(number, bit, why.reason, why.hint)
+            fork.engine.refuse(number, bit, Refusal("metadata", why.reason, why.hint))
             return []
         parts = self._for_python(fork, number, bit, metadata.requires_python)
         if parts is not None:
@@ -264,7 +267,7 @@ class UniversalSolver:
         diagram = self.markers.diagram
         above = diagram.conjoin(fork.region, self.markers.python_between(bound, None))
         if self.inputs.environment is not None or above == FALSE:
-            fork.engine.refuse(number, bit, f"requires Python {requires_python}")
+            fork.engine.refuse(number, bit, Refusal("python", f"requires Python {requires_python}"))
             return []
         below = diagram.difference(fork.region, above)
         ordered = [above, below] if self._low_first else [below, above]

@@ -1,7 +1,8 @@
 """The versions of one package as bits, so that sets of versions are integers.
 
-Bit 0 stands for "not part of the solution", bit i + 1 for the i-th version in ascending order. With that one bit
-more, PubGrub's positive and negative terms are the same thing: a set of states, of which exactly one comes true.
+Bit 0 stands for "not part of the solution", bit i + 1 for the i-th version in ascending order. With that
+one bit more, PubGrub's positive and negative terms are the same thing: a set of states, of which exactly
+one comes true.
 """
 
 from __future__ import annotations
@@ -61,6 +62,28 @@ class VersionList:
     def version(self, bit: int) -> Version:
         """Return the version of a mask with one bit."""
         return self.versions[bit.bit_length() - 2]
+
+    def text(self, name: str, mask: int) -> str:
+        """Return a set of versions as a reader would say it: `a>=1.2`, `a==1.0 or a==3.0`; all of them as
+        `a`."""
+        mask &= self.all
+        if mask == self.all:
+            return name
+        runs: list[tuple[int, int]] = []
+        for i in range(len(self.versions)):
+            if mask & (PRESENT << i):
+                if runs and runs[-1][1] == i - 1:
+                    runs[-1] = (runs[-1][0], i)
+                else:
+                    runs.append((i, i))
+        return " or ".join(f"{name}{self._run_text(first, last)}" for first, last in runs) or f"no {name}"
+
+    def _run_text(self, first: int, last: int) -> str:
+        if first == last:
+            return f"=={self.versions[first]}"
+        lower = f">={self.versions[first]}" if first else ""
+        upper = f"<={self.versions[last]}" if last < len(self.versions) - 1 else ""
+        return ",".join(part for part in (lower, upper) if part)
 
     def descending(self, mask: int) -> Iterator[int]:
         """Yield the single bits of a mask, the highest version first."""

@@ -59,16 +59,16 @@ class Coverage:
 
     def has_python(self, candidate: Candidate, floor: Cut | None) -> bool:
         """Tell whether an sdist, or a wheel for a Python at or above `floor`, exists."""
-        return bool(candidate.sdists) or any(_python_reaches(file.filename, floor) for file in candidate.wheels)
+        return bool(candidate.sdists) or any(
+            _python_reaches(file.filename, floor) for file in candidate.wheels
+        )
 
     def platforms(self, candidate: Candidate) -> int:
         """Return the environments whose platform some file of the candidate serves."""
         if candidate.sdists:
             return TRUE
         tags = {
-            platform
-            for file in candidate.wheels
-            for platform in (tag_sets(file.filename) or ((), (), ()))[2]
+            platform for file in candidate.wheels for platform in (tag_sets(file.filename) or ((), (), ()))[2]
         }
         node = FALSE
         for tag in sorted(tags):
