@@ -130,6 +130,7 @@ LOCK = Lock(
 TEXT = dump_lock(LOCK)
 
 
+@settings(max_examples=40)
 @given(locks())
 def test_what_was_dumped_loads_to_the_same_lock_and_the_same_bytes(lock: Lock) -> None:
     content = dump_lock(lock)
@@ -138,12 +139,14 @@ def test_what_was_dumped_loads_to_the_same_lock_and_the_same_bytes(lock: Lock) -
     assert dump_lock(loaded) == content
 
 
+@settings(max_examples=40)
 @given(locks())
 def test_the_quick_reading_is_the_reading_of_toml(lock: Lock) -> None:
     content = dump_lock(lock)
     assert locktext._read_own_form(content.decode()) == parse_toml(content, file_name="x")
 
 
+@settings(max_examples=40)
 @given(locks(), st.randoms())
 def test_the_order_of_packages_and_artifacts_is_no_content(lock: Lock, rng: Any) -> None:
     packages = [dataclasses.replace(package, wheels=package.wheels[::-1]) for package in lock.packages]
@@ -151,7 +154,7 @@ def test_the_order_of_packages_and_artifacts_is_no_content(lock: Lock, rng: Any)
     assert dump_lock(dataclasses.replace(lock, packages=tuple(packages))) == dump_lock(lock)
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(st.data())
 def test_every_edit_of_one_byte_is_noticed_or_means_nothing(data: Any) -> None:
     position = data.draw(st.integers(0, len(TEXT) - 1))

@@ -190,7 +190,7 @@ def test_a_tree_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     descriptor = os.open(tree, os.O_RDONLY)
-    for _ in range(3000):
+    for _ in range(1200):
         os.mkdir("nested", dir_fd=descriptor)
         inner = os.open("nested", os.O_RDONLY, dir_fd=descriptor)
         os.close(descriptor)
