@@ -92,7 +92,7 @@ class Stream:
             IndexAccessError: the connection broke. What was yielded so far is good.
         """
         with network_errors(self.url):
-            # Pieces as they come: a chunk size would hold bytes back and lose them when the connection breaks.
+            # As they come: a chunk size would hold bytes back and lose them when the connection breaks.
             yield from self._response.iter_raw()
 
 

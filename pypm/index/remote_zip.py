@@ -62,7 +62,8 @@ class RemoteFile(io.RawIOBase):
         if answer.status == 416:
             # Some servers refuse a tail that is longer than the file.
             answer = client.range(url, 0)
-        if answer.status == 200:
+        if answer.status in (200, 416):
+            # Also 416 to a range from the first byte: the file is empty.
             self.size_bytes = len(answer.content)
             self._pieces.append((0, answer.content))
             return
