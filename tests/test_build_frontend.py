@@ -208,6 +208,29 @@ def test_an_editable_wheel_points_at_the_real_tree(site: Site) -> None:
     assert not (source.root / "written-by-the-backend").exists()
 
 
+def test_compiled_modules_of_an_editable_build_are_brought_home_and_nothing_else(site: Site) -> None:
+    outside = site.folder / "outside"
+    outside.mkdir()
+    behaviour = """
+from pathlib import Path
+for place in ("sample/fast.so", "build/lib/fast.so", "linked/evil.so", "sample/new.py", "sample/taken.so"):
+    Path(place).parent.mkdir(parents=True, exist_ok=True)
+    Path(place).write_text("compiled")
+Path("sample/link.so").symlink_to("/etc/passwd")
+"""
+    source = site.tree(behaviour, editable=True)
+    (source.root / "sample" / "taken.so").mkdir()
+    (source.root / "linked").symlink_to(outside)
+    behaviour_file = source.root / "behaviour.py"
+    behaviour_file.write_text("import os; os.unlink('linked'); os.rmdir('sample/taken.so')\n" + behaviour)
+    before = {path.relative_to(source.root).as_posix() for path in source.root.rglob("*")}
+    build_wheel(source, site.bench, site.folder / "dist", editable=True)
+    after = {path.relative_to(source.root).as_posix() for path in source.root.rglob("*")}
+    assert after - before == {"sample/fast.so"}
+    assert (source.root / "sample" / "fast.so").read_text() == "compiled"
+    assert list(outside.iterdir()) == []
+
+
 def test_a_backend_without_editable_builds_is_told_apart(site: Site) -> None:
     with pytest.raises(BuildError) as caught:
         build_wheel(site.tree(), site.bench, site.folder / "dist", editable=True)

@@ -220,6 +220,12 @@ def test_network_limits_and_isolation(scene: Scene) -> None:
     assert weaker.require == {Guarantee.ENVIRONMENT}
 
 
+def test_a_limit_that_cannot_be_kept_is_refused(scene: Scene) -> None:
+    with pytest.raises(IsolationError) as caught:
+        scene.policy(cpus=2.0)
+    assert caught.value.reference == "unsupported-limit"
+
+
 def test_a_terminal_inside_is_made_only_for_a_terminal_outside(scene: Scene) -> None:
     caller = replace(scene.caller, terminal=True)
     assert run_policy(scene, scene.environment, RunOptions(), caller).terminal is Terminal.PTY

@@ -22,6 +22,7 @@ PROJECT = Path(__file__).with_name("project")
 PYPM = Path(sys.executable).with_name("pypm")
 SECRET_VARIABLE = "DEMO_SECRET_TOKEN"
 SECRET = "a-secret-that-must-not-be-seen"
+EXPECTED_CHANGES = ["data/notes.txt", "data/report.txt"]
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -76,13 +77,13 @@ def main() -> int:
         desk = set_up(Path(scratch))
         desk.pypm("lock")
         print(synced := desk.pypm("sync", capture=True), end="")
+        before = snapshot(desk.folder)
         desk.pypm("run", "demo-app", "data/measurements.csv")
         attempts = attack(desk)
-        report = desk.folder / "data" / "report.txt"
-        digests = _DIGEST.findall(synced)
+        changed = sorted(path for path, _ in before ^ snapshot(desk.folder))
     for attempt in attempts:
         print(attempt)
-    return verdict(attempts, report.name, digests)
+    return verdict(attempts, changed, _DIGEST.findall(synced))
 
 
 def set_up(scratch: Path) -> Desk:
@@ -124,16 +125,28 @@ def read_attempts(lines: Iterable[str]) -> Iterable[Attempt]:
         )
 
 
-def verdict(attempts: tuple[Attempt, ...], report: str, digests: list[str]) -> int:
-    """Say in three lines how it went; the exit status."""
-    wrong = [attempt for attempt in attempts if not attempt.is_right]
+def snapshot(folder: Path) -> set[tuple[str, bytes]]:
+    """The project's files with their content; bytecode is left out, Python writes it where it likes."""
+    return {
+        (path.relative_to(folder).as_posix(), path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def verdict(attempts: tuple[Attempt, ...], changed: list[str], digests: list[str]) -> int:
+    """Say in a few lines how it went; the exit status."""
+    wrong = [attempt.what for attempt in attempts if not attempt.is_right]
     denied = sum(not attempt.allowed for attempt in attempts)
     print(f"\n{len(attempts)} attempts: {denied} denied, {len(attempts) - denied} allowed")
+    print(f"changed in the project: {', '.join(changed)}")
     print(f"environment digest: {digests[-1] if digests else 'not printed'}")
-    if wrong or not attempts or not digests:
-        print(f"demo: {len(wrong)} attempts went the wrong way" if wrong else "demo: something is missing")
+    if not attempts or wrong:
+        print(f"demo: went the wrong way: {', '.join(wrong) or 'every attempt'}")
         return 1
-    print(f"the program wrote its report ({report}); nothing else of this machine was seen or changed")
+    if changed != EXPECTED_CHANGES or not digests:
+        print(f"demo: expected {', '.join(EXPECTED_CHANGES)} to change, and a digest")
+        return 1
     return 0
 
 

@@ -28,7 +28,7 @@ import sandbox
 from pypm.build.diagnosis import diagnose
 from pypm.build.log import BuildLog, run_followed
 from pypm.build.system import read_regular_file
-from pypm.build.tree import SourceTree, copy_tree
+from pypm.build.tree import SourceTree, copy_tree, take_compiled
 from pypm.codec.requirements import parse_requirement
 from pypm.errors import BuildError, ConfigurationError, InternalError
 from pypm.files import remove_tree, storage_errors
@@ -99,13 +99,18 @@ def build_wheel(
     """Build the wheel of a source tree, or its editable one, and move it into the folder `output`.
 
     The wheel's name is what the backend says; that it is the expected package and version, and that its
-    content is sound, is for the store to check as with any other wheel.
+    content is sound, is for the store to check as with any other wheel. Of an editable build, compiled
+    modules are brought into the working tree, where the wheel expects them; nothing else is written there.
 
     Raises: BuildError with the end of the log; IsolationError; StorageError.
     """
     hook = "build_editable" if editable else "build_wheel"
     with _call(source, bench, hook, config_settings) as (call, result, log):
-        return _take_file(call, result, log, output, suffix=".whl")
+        wheel = _take_file(call, result, log, output, suffix=".whl")
+        if editable:
+            for module in take_compiled(call.folder / "source", source.root):
+                bench.on_line(f"compiled {module}")
+        return wheel
 
 
 def build_sdist(

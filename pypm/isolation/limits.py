@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from pypm.errors import IsolationError
 from pypm.isolation.options import HostPort, RunOptions
 from sandbox import Guarantee, Limits, Mount, Network
 
@@ -28,7 +29,16 @@ def _pairs(place: HostPort) -> Iterable[tuple[str, int]]:
 
 
 def limits(options: RunOptions) -> Limits:
-    """The limits that were asked for; what was not stays as the caller has it."""
+    """The limits that were asked for; what was not stays as the caller has it.
+
+    Raises: IsolationError for one that the sandbox cannot keep: a limit that is not kept is worse than none.
+    """
+    if options.cpus is not None:
+        raise IsolationError(
+            "the number of processors cannot be limited by this sandbox",
+            reference="unsupported-limit",
+            hint="leave `cpus` out; `timeout`, `memory` and `pids` bound what a run can use",
+        )
     return Limits(
         wall_clock_seconds=options.timeout_seconds,
         memory_bytes=options.memory_bytes,

@@ -49,6 +49,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 
 EDITABLE_HOOK = """
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    _behave()
     files = [("sample.pth", os.getcwd() + "\\n")]
     return _write(wheel_directory, "sample-1.0-py3-none-any.whl", files + _METADATA)
 """
