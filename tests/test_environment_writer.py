@@ -399,3 +399,23 @@ def test_uv_accepts_the_environment(cache: Cache) -> None:
         {"name": "alpha", "version": "1.0"},
         {"name": "beta", "version": "1.0"},
     ], done.stderr
+
+
+def test_where_a_wheel_came_from_is_recorded(cache: Cache) -> None:
+    env = environment(cache, FIRST, SECOND)
+    text = '{"dir_info": {"editable": true}, "url": "file:///work"}'
+    told = describe(interpreter(), env.wheels, env.location, cache=cache.root, direct_urls={"beta": text})
+    assert told.base != env.base
+    assert told.digest == env.digest
+    write(told)
+    code = (
+        "import importlib.metadata as m; d = m.distribution('beta'); print(d.read_text('direct_url.json'));"
+        "print([f.locate().exists() for f in d.files if 'direct_url' in str(f)])"
+    )
+    assert run(told, "python", "-c", code).stdout == f"{text}\n[True]\n"
+
+
+def test_a_wheel_named_like_the_program_itself_is_installed(cache: Cache) -> None:
+    env = environment(cache, WheelBuilder(name="pypm", files={"demo.py": b"D = 1\n"}))
+    write(env)
+    assert run(env, "python", "-c", "import demo; print(demo.D)").stdout == "1\n"

@@ -15,14 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 from pypm.codec.manifest import dump_manifest, load_entries, load_header, load_rows, tree_mtime_ns
 from pypm.codec.merkle import wheel_leaf, wheel_root
 from pypm.codec.record import parse_record
 from pypm.digest import sha256_hex
+from pypm.environment.interpreters import find_all
 from pypm.errors import IntegrityError, StorageError
 from pypm.files import remove_tree
 from pypm.model.artifact import Sha256
+from pypm.model.target import Interpreter
 from pypm.paths import Cache
 from pypm.store.unpacker import Unpacker
 from pypm.store.wheels import Store
@@ -377,3 +380,37 @@ def test_start_up_code_is_reported(cache: Cache, pool: Unpacker, tmp_path: Path)
     assert wheel.startup_code == (
         "bin/git", "bin/ls", f"{SITE}/sitecustomize.py", f"{SITE}/usercustomize/__init__.py", f"{SITE}/x.pth",
     )  # fmt: skip
+
+
+def other_interpreters(cache: Cache) -> list[Interpreter]:
+    """One interpreter of each minor version on this machine that the inside supports."""
+    found = {
+        one.python_tag: one for one in find_all(cache.interpreters) if Version(one.version) >= Version("3.8")
+    }
+    return [one for tag, one in found.items() if tag != interpreter().python_tag]
+
+
+def test_every_supported_python_runs_the_inside(cache: Cache, tmp_path: Path) -> None:
+    others = other_interpreters(cache)
+    if not others:
+        pytest.skip("this machine has only one Python that is 3.8 or later")
+    archive = RICH.build(tmp_path)
+    bad = replace(RICH, name="bad", record_extra="../x,,\n").build(tmp_path)
+    store = Store(cache)
+    roots = set()
+    cache.scratch.mkdir(parents=True)
+    for python in others:
+        with Unpacker(PlainRunner(), python, readable=(tmp_path,), writable=cache.scratch) as pool:
+            wheel = store.add(archive, expected(archive), pool)
+            with pytest.raises(IntegrityError, match="RECORD"):
+                store.add(bad, expected(bad, "bad"), pool)
+        roots.add(wheel.merkle_root)
+        site = wheel.prefix / f"lib/{python.python_tag}/site-packages"
+        assert (site / f"demo/__pycache__/__init__.{python.cache_tag}.pyc").is_file()
+        code = f"import sys; sys.path.insert(0, {str(site)!r}); import demo; print(demo.__cached__)"
+        done = subprocess.run(
+            [str(python.executable), "-I", "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip().endswith(f"{python.cache_tag}.pyc")
+    assert len(roots) == 1
+    assert len(list(store.trees())) == len(others)

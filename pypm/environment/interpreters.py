@@ -69,7 +69,7 @@ def parse_request(text: str) -> Request:
             free_threaded=bool(match["threads"]),
         )
     with contextlib.suppress(InvalidSpecifier):
-        if text[:1] in "<>=!~":
+        if text.startswith(("<", ">", "=", "!", "~")):
             return Request(specifier=SpecifierSet(text))
     raise InterpreterError(
         f"`{text}` does not name a Python",

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pypm import __version__
 from pypm.codec.merkle import environment_digest
@@ -40,11 +41,13 @@ def describe(
     *,
     cache: Path,
     project_layers: Sequence[StoredWheel] = (),
+    direct_urls: Mapping[str, str] = MappingProxyType({}),
 ) -> Environment:
     """Return the environment of these wheels at `location`, its generated layer made when it is missing.
 
     `cache` is the cache's root; the layer lies below `environments-v1/`, named by all that it depends on, so the same
-    environment finds it again. `project_layers` (editable wheels) are mounted too, but not part of the digest.
+    environment finds it again. `project_layers` (editable wheels) are mounted too, but not part of the digest. `direct_urls` are the contents of `direct_url.json`
+    (PEP 610) by wheel name, for what came from a path, a URL or a repository.
 
     Raises:
         IntegrityError: one package is given twice.
@@ -64,6 +67,7 @@ def describe(
         str(interpreter.executable),
         interpreter.version,
         [wheel.sha256 for wheel in (*project, *ordered)],
+        sorted(direct_urls.items()),
     ]
     base = cache / "environments-v1" / sha256_hex(json.dumps(content).encode("utf-8", "surrogateescape"))
     environment = Environment(
@@ -75,7 +79,7 @@ def describe(
         base=base,
     )
     if not base.is_dir():
-        _make(environment)
+        _make(environment, direct_urls)
     return environment
 
 
@@ -87,7 +91,7 @@ def _check_names(wheels: Sequence[StoredWheel]) -> None:
         names.add(wheel.name)
 
 
-def _make(environment: Environment) -> None:
+def _make(environment: Environment, direct_urls: Mapping[str, str]) -> None:
     """Write the generated layer beside its place and rename it in."""
     base = environment.base
     with locked(base.parent / "locks" / f"{base.name}.lock"):
@@ -98,7 +102,7 @@ def _make(environment: Environment) -> None:
         staging = base.parent / f".{base.name}.{secrets.token_hex(4)}"
         try:
             with storage_errors(f"write `{staging}`"):
-                _Layer(environment, staging).write()
+                _Layer(environment, direct_urls, staging).write()
                 staging.rename(base)
         except BaseException:
             remove_tree(staging)
@@ -108,8 +112,9 @@ def _make(environment: Environment) -> None:
 class _Layer:
     """Writes the generated layer of one environment into an empty folder."""
 
-    def __init__(self, environment: Environment, folder: Path) -> None:
+    def __init__(self, environment: Environment, direct_urls: Mapping[str, str], folder: Path) -> None:
         self._environment = environment
+        self._direct_urls = direct_urls
         self._folder = folder
         self._python = environment.location / "bin" / "python"
         self._site_packages = f"lib/{environment.interpreter.python_tag}/site-packages"
@@ -157,24 +162,28 @@ class _Layer:
             (self._folder / "bin" / name).symlink_to("python")
 
     def _write_programs(self, wheel: StoredWheel) -> None:
-        """Write a wheel's programs, and its RECORD with a row for each."""
+        """Write a wheel's programs and where it came from, and its RECORD with a row for each."""
         programs = {entry.name: entry_script(entry, self._python) for entry in wheel.entry_points}
         for name in wheel.scripts:
             programs[name] = rewritten_script((wheel.tree / "scripts" / name).read_bytes(), self._python)
         rows = []
         for name, content in sorted(programs.items()):
-            if name in self._programs:
-                # As with every other file: the wheel whose name sorts first has brought it already.
-                continue
-            self._programs.add(name)
-            program = self._folder / "bin" / name
-            program.write_bytes(content)
-            program.chmod(0o755)
-            rows.append(
-                RecordRow(path=f"../../../bin/{name}", sha256=sha256_hex(content), size_bytes=len(content))
-            )
-        if rows:
-            record = Path(self._site_packages, wheel.dist_info, "RECORD")
-            (self._folder / record).parent.mkdir()
-            present = (wheel.prefix / record).read_bytes()
-            (self._folder / record).write_bytes(present + dump_record(rows))
+            # As with every other file: the wheel whose name sorts first has brought it already.
+            if name not in self._programs:
+                self._programs.add(name)
+                (self._folder / "bin" / name).write_bytes(content)
+                (self._folder / "bin" / name).chmod(0o755)
+                rows.append(_row(f"../../../bin/{name}", content))
+        dist_info = self._folder / self._site_packages / wheel.dist_info
+        if rows or wheel.name in self._direct_urls:
+            dist_info.mkdir()
+            if wheel.name in self._direct_urls:
+                content = self._direct_urls[wheel.name].encode("utf-8")
+                (dist_info / "direct_url.json").write_bytes(content)
+                rows.append(_row(f"{wheel.dist_info}/direct_url.json", content))
+            present = (wheel.prefix / self._site_packages / wheel.dist_info / "RECORD").read_bytes()
+            (dist_info / "RECORD").write_bytes(present + dump_record(rows))
+
+
+def _row(path: str, content: bytes) -> RecordRow:
+    return RecordRow(path=path, sha256=sha256_hex(content), size_bytes=len(content))

@@ -147,13 +147,10 @@ def _stage(environment: Environment, staging: Path, stamp: str) -> tuple[Overlap
     claims = _Claims()
     with storage_errors(f"write `{staging}`"):
         staging.mkdir()
-        for path in _copy_base(environment.base, staging):
-            claims.files[path] = ("", _GENERATED)
-        links = [
-            link
-            for wheel in (*environment.project_layers, *environment.wheels)
-            for link in _links(wheel, claims)
-        ]
+        files, folders = _copy_base(environment.base, staging)
+        claims.files |= dict.fromkeys(files, ("", _GENERATED))
+        wheels = (*environment.project_layers, *environment.wheels)
+        links = [link for wheel in wheels for link in _links(wheel, claims)]
         _make_folders(staging, claims, folders)
         link_all(links, staging, threads=_THREADS)
         state = f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
