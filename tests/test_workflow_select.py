@@ -239,15 +239,3 @@ def test_only_a_group_leaves_out_what_the_project_alone_needs() -> None:
     assert names(locked, LINUX, selection(groups="test", dependencies=False)) == ["shared", "tester"]
     assert names(locked, LINUX, selection(groups="dev", dependencies=False)) == ["pretty", "shared", "tester"]
     assert names(locked, WINDOWS, selection(groups="test", dependencies=False)) == ["shared", "tester", "win"]
-
-
-def test_a_group_that_asks_for_the_project_itself_brings_its_dependencies() -> None:
-    locked = lock(
-        package("web", "py3-none-any"),
-        package("tester", "py3-none-any"),
-        package("other", "py3-none-any"),
-        root_dependencies=(edge("web"),),
-        extra_dependencies={"fast": (edge("tester"),), "slow": (edge("other"),)},
-        group_dependencies={"dev": (edge("me", extras="fast"),)},
-    )
-    assert names(locked, LINUX, selection(groups="dev", dependencies=False)) == ["tester", "web"]

@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 from pypm.codec.filenames import expand_tags
 from pypm.errors import InterpreterError, LockError, UsageError
 from pypm.model.artifact import LockedArtifact
-from pypm.model.lock import Lock, LockedDependency, LockedPackage
+from pypm.model.lock import Lock, LockedPackage
 from pypm.model.plan import Pick, Selection
 from pypm.model.project import IndexSource, ResolutionSettings
 from pypm.model.target import Target
@@ -158,8 +158,6 @@ def _reached_from_groups(
         if key in followed or not conditions.hold(edge.marker):
             continue
         followed.add(key)
-        if edge.name not in by_name:
-            pending += _own_dependencies(lock, edge)
         for package in by_name.get(edge.name, ()):
             if edge.version in (None, package.version):
                 reached.add((package.name, package.version))
@@ -169,14 +167,6 @@ def _reached_from_groups(
                     if dependency.extra is None or dependency.extra in edge.extras
                 ]
     return reached
-
-
-def _own_dependencies(lock: Lock, edge: LockedDependency) -> list[LockedDependency]:
-    """A group may ask for the project itself with an extra (`me[test]`); the lock has no pin for it."""
-    extras = [extra for extra in edge.extras if extra in lock.extra_dependencies]
-    if not extras:
-        return []
-    return [*lock.root_dependencies, *(found for extra in extras for found in lock.extra_dependencies[extra])]
 
 
 class _Chooser:
