@@ -145,14 +145,16 @@ def receive_sockets(channel: socket.socket, allowed: AllowList) -> tuple[socket.
     Raises: SetupError when the child ended without them or they are not what was asked for.
     """
     try:
-        count, numbers, flags, _ = socket.recv_fds(channel, 2, DESCRIPTORS_PER_MESSAGE)
+        # Close-on-exec from the first moment: other threads may start programs.
+        count, numbers, flags, _ = socket.recv_fds(
+            channel, 2, DESCRIPTORS_PER_MESSAGE, socket.MSG_CMSG_CLOEXEC
+        )
     except OSError as error:
         raise SetupError(
             "the sandbox's sockets did not come", stage="egress", errno=error.errno or 0
         ) from error
     received = tuple(socket.socket(fileno=number) for number in numbers)
     for each in received:
-        each.set_inheritable(False)
         each.setblocking(False)
     found = {(each.type, *each.getsockname()[:2]) for each in received}
     own = {(kind, RESOLVER_ADDRESS, RESOLVER_PORT) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)}
@@ -193,30 +195,27 @@ class Egress:
         """Begin to serve what `receive_sockets` returned; they belong to the egress from here on.
 
         Starts a thread, and raises the process's soft limit of open files where it is low.
+
+        Raises: SetupError.
         """
-        loop = self._loop = Loop(lambda error: self._tally.fault(f"{type(error).__name__}: {error}"))
-        directory = Directory(self._allowed)
-        services = Services(
-            loop=loop,
-            directory=directory,
-            lookups=Lookups(loop, self._settings.resolve),
-            reach=self._reach,
-            tally=self._tally,
-            connect_timeout_seconds=self._settings.connect_timeout_seconds,
-        )
-        has_ipv6 = any(each.family == socket.AF_INET6 for each in sockets)
-        lookup = lookup_in(directory, self._tally, has_ipv6=has_ipv6)
-        listeners = []
-        for each in sockets:
-            if each.type == socket.SOCK_DGRAM:
-                Datagrams(loop, each, lookup)
-            elif each.getsockname()[:2] == (RESOLVER_ADDRESS, RESOLVER_PORT):
-                Streams(loop, each, lookup)
-            else:
-                listeners.append(each)
-        self._listeners = Listeners(services, listeners, self._settings.max_connections)
-        self._thread = threading.Thread(target=self._run, args=(loop, services), name="egress", daemon=True)
-        self._thread.start()
+        loop: Loop | None = None
+        try:
+            loop = Loop(lambda error: self._tally.fault(f"{type(error).__name__}: {error}"))
+            services = self._services(loop)
+            self._listeners = _attach(services, sockets, self._settings.max_connections)
+            thread = threading.Thread(target=_run, args=(loop, services), name="egress", daemon=True)
+            thread.start()
+        except (OSError, RuntimeError) as error:
+            for each in sockets:
+                each.close()
+            if loop is not None:
+                loop.close()
+            raise SetupError(
+                f"the network allow-list cannot be served: {error}",
+                stage="egress",
+                errno=getattr(error, "errno", None) or 0,
+            ) from error
+        self._loop, self._thread = loop, thread
 
     def report(self) -> EgressReport:
         """What was counted so far; may be called from any thread, at any time."""
@@ -234,12 +233,37 @@ class Egress:
             self._thread = None
         return self.report()
 
-    @staticmethod
-    def _run(loop: Loop, services: Services) -> None:
-        try:
-            loop.run()
-        finally:
-            services.lookups.close()
+    def _services(self, loop: Loop) -> Services:
+        return Services(
+            loop=loop,
+            directory=Directory(self._allowed),
+            lookups=Lookups(loop, self._settings.resolve),
+            reach=self._reach,
+            tally=self._tally,
+            connect_timeout_seconds=self._settings.connect_timeout_seconds,
+        )
+
+
+def _attach(services: Services, sockets: Sequence[socket.socket], max_connections: int) -> Listeners:
+    """Put every socket on the loop with what serves it."""
+    has_ipv6 = any(each.family == socket.AF_INET6 for each in sockets)
+    lookup = lookup_in(services.directory, services.tally, has_ipv6=has_ipv6)
+    listeners = []
+    for each in sockets:
+        if each.type == socket.SOCK_DGRAM:
+            Datagrams(services.loop, each, lookup)
+        elif each.getsockname()[:2] == (RESOLVER_ADDRESS, RESOLVER_PORT):
+            Streams(services.loop, each, lookup)
+        else:
+            listeners.append(each)
+    return Listeners(services, listeners, max_connections)
+
+
+def _run(loop: Loop, services: Services) -> None:
+    try:
+        loop.run()
+    finally:
+        services.lookups.close()
 
 
 def _family(address: IPv4Address | IPv6Address) -> int:

@@ -63,15 +63,24 @@ class Lookups:
         waiting.append(done)
         if len(waiting) > 1:
             return
-        if self._threads < min(LOOKUP_THREADS, len(self._waiting)):
-            self._threads += 1
-            threading.Thread(target=self._serve, name="egress-lookup", daemon=True).start()
+        if self._threads < min(LOOKUP_THREADS, len(self._waiting)) and not self._start_thread():
+            self._finish(key, OSError("no thread can be started to look the name up"))
+            return
         self._work.put(key)
 
     def close(self) -> None:
         """Let the threads end. They are not waited for: a look-up can take as long as its server likes."""
         for _ in range(self._threads):
             self._work.put(None)
+
+    def _start_thread(self) -> bool:
+        """Start one more thread; tell whether there is any."""
+        try:
+            threading.Thread(target=self._serve, name="egress-lookup", daemon=True).start()
+        except RuntimeError:
+            return self._threads > 0
+        self._threads += 1
+        return True
 
     def _serve(self) -> None:
         while (key := self._work.get()) is not None:

@@ -10,13 +10,13 @@ import socket
 from collections.abc import Iterable
 
 from sandbox.linux.egress_loop import READ
-from sandbox.linux.egress_relay import RESET, Connection, Services
+from sandbox.linux.egress_relay import Connection, Services, reset
 
 _PAUSE_SECONDS = 0.1
 """How long nothing is accepted after the process ran out of descriptors."""
 _DESCRIPTORS_A_CONNECTION = 2
-_DESCRIPTORS_FOR_OTHERS = 256
-"""Left to the rest of the process."""
+_DESCRIPTORS_FOR_OTHERS = 512
+"""Left to the listeners and the rest of the process."""
 
 
 class Listeners:
@@ -45,8 +45,7 @@ class Listeners:
         address, port = inner.getsockname()[:2]
         host = self._services.directory.at(address, port)
         if host is None:
-            inner.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-            inner.close()
+            reset(inner)
             return
         connection = Connection(self._services, inner, host, port, closed=self._closed)
         self._connections[connection] = None

@@ -122,9 +122,12 @@ def canonical_host(text: str) -> str | None:
         address = address.ipv4_mapped
     if address.is_multicast or address.is_unspecified or getattr(address, "scope_id", None):
         return None
-    if address in (IPV4_RANGE if address.version == 4 else IPV6_RANGE) or str(address) == "255.255.255.255":
-        return None
-    return str(address)
+    if isinstance(address, IPv4Address):
+        # "This network" (0/8) and the reserved class E can be bound and dialled by nobody.
+        is_usable = address not in IPV4_RANGE and 0 < int(address) >> 24 < 240
+    else:
+        is_usable = address not in IPV6_RANGE and not address.is_link_local
+    return str(address) if is_usable else None
 
 
 def _canonical_name(text: str) -> str | None:

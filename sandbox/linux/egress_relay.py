@@ -10,6 +10,7 @@ Source: tcp(7) (`MSG_PEEK`, and `MSG_TRUNC` to discard), socket(7) (`SO_LINGER`)
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import socket
 import struct
@@ -26,8 +27,7 @@ from sandbox.linux.egress_sniff import MAX_HELLO_BYTES, FirstBytes, sniff
 BUFFER_BYTES = 1 << 20
 """One for all connections: what is peeked and sent in one go."""
 _SNIFF_BYTES = 4096
-RESET = struct.pack("ii", 1, 0)
-"""`struct linger`, on with no time: close() then sends a reset."""
+_RESET = struct.pack("ii", 1, 0)  # `struct linger`, on with no time: close() then sends a reset
 
 
 class Waits(enum.Enum):
@@ -131,7 +131,11 @@ class Connection:
     def start(self) -> None:
         """Begin to dial and to listen to the client."""
         self._services.tally.connected(self._host.name, self._port)
-        _tune(self._inner)
+        try:
+            _tune(self._inner)
+        except OSError:
+            self.abort()
+            return
         self._watch()
         if self._host.fixed:
             self._dial.start(tuple((str(each), self._port) for each in self._host.fixed), None)
@@ -160,14 +164,22 @@ class Connection:
     def drain(self) -> None:
         """The payload is gone: deliver what it had sent, wait for no answer, then end."""
         self._is_draining = True
+        if self._up is None and not self._first and self._has_nothing_to_say():
+            self.abort()
         self.ready(-1, 0)
+
+    def _has_nothing_to_say(self) -> bool:
+        """Tell whether the client is gone without a word, so that nobody need be reached for it."""
+        try:
+            return not self._inner.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def abort(self) -> None:
         """End both sides with a reset."""
-        for side in (self._inner, self._outer):
-            if side is not None and side.fileno() >= 0:
-                side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self._end()
+        self._end(with_reset=True)
 
     def _found(self, answer: tuple[tuple[str, int], ...] | OSError) -> None:
         if not self._ended:
@@ -255,7 +267,7 @@ class Connection:
             else:
                 self._services.loop.forget(ended)
 
-    def _end(self) -> None:
+    def _end(self, *, with_reset: bool = False) -> None:
         if self._ended:
             return
         self._ended = True
@@ -263,8 +275,18 @@ class Connection:
         for side in (self._inner, self._outer):
             if side is not None:
                 self._services.loop.forget(side.fileno())
-                side.close()
+                if with_reset:
+                    reset(side)
+                else:
+                    side.close()
         self._closed(self)
+
+
+def reset(side: socket.socket) -> None:
+    """Close a connection so that its other end is told of a failure and not of an end."""
+    with contextlib.suppress(OSError):
+        side.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    side.close()
 
 
 def _tune(side: socket.socket) -> None:

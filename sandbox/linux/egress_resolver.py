@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 
 from sandbox.linux.egress_dns import MAX_QUERY_BYTES, Addresses, Lookup, Question, answer
 from sandbox.linux.egress_loop import READ, WRITE, Loop, Timer
@@ -20,6 +21,9 @@ MAX_STREAMS = 64
 IDLE_SECONDS = 10.0
 _DATAGRAMS_A_ROUND = 64
 _MAX_UNSENT_BYTES = 16384
+_PAUSE_SECONDS = 0.1
+"""How long nothing is accepted after the process ran out of descriptors."""
+_LOOPBACK = Addresses(ipv4=IPv4Address("127.0.0.1"), ipv6=IPv6Address("::1"))
 
 
 def lookup_in(directory: Directory, tally: Tally, *, has_ipv6: bool) -> Lookup:
@@ -27,7 +31,9 @@ def lookup_in(directory: Directory, tally: Tally, *, has_ipv6: bool) -> Lookup:
 
     def lookup(question: Question) -> Addresses | None:
         host = directory.find(question.name)
-        if host is None or host.name != question.name:
+        if host is None:
+            if question.name == "localhost" or question.name.endswith(".localhost"):
+                return _LOOPBACK  # RFC 6761, section 6.3
             tally.refused_name(question)
             return None
         return Addresses(ipv4=host.ipv4, ipv6=host.ipv6 if has_ipv6 else None)
@@ -76,7 +82,11 @@ class Streams:
         """Accept one connection; the oldest makes room."""
         try:
             accepted, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
         except OSError:
+            self._loop.watch(descriptor, 0, self)
+            self._loop.after(_PAUSE_SECONDS, self._resume)
             return
         if len(self._open) >= MAX_STREAMS:
             next(iter(self._open)).abort()
@@ -91,6 +101,10 @@ class Streams:
             self._listener.close()
         for stream in tuple(self._open):
             stream.abort()
+
+    def _resume(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.watch(self._listener.fileno(), READ, self)
 
     def _closed(self, stream: Stream) -> None:
         self._open.pop(stream, None)

@@ -20,6 +20,8 @@ MAX_HELLO_BYTES = 32768
 """A ClientHello with post-quantum key shares has about 2 KiB; what is larger than this is refused."""
 
 _HANDSHAKE = 0x16
+_RECORD_TYPES = range(0x14, 0x19)
+"""TLS's content types. Some servers ignore a warning before the ClientHello, so none may come first."""
 _CLIENT_HELLO = 1
 _MAX_RECORD_BYTES = 1 << 14
 _MAX_RECORDS = 64  # that a ClientHello may be spread over: reading it again for each byte must stay cheap
@@ -90,7 +92,7 @@ def sniff(data: bytes) -> Sniffed:
     """Judge the bytes that a client sent first; call again with more while the verdict is `INCOMPLETE`."""
     if not data:
         return _INCOMPLETE
-    if data[0] != _HANDSHAKE or (len(data) > 1 and data[1] != 3):
+    if data[0] not in _RECORD_TYPES or (len(data) > 1 and data[1] != 3):
         return _OPAQUE
     try:
         hello = _assemble(data)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -118,7 +120,10 @@ def server(handle: Callable[[socket.socket], None], host: str = "127.0.0.1") -> 
             while True:
                 try:
                     connection, _ = listener.accept()
-                except OSError:
+                except OSError as error:
+                    if error.errno == errno.EMFILE:
+                        time.sleep(0.01)  # A test takes our descriptors away for a while.
+                        continue
                     return
                 threading.Thread(target=serve_one, args=(connection,), daemon=True).start()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import socket
 import ssl
@@ -559,12 +560,20 @@ with socket.create_connection(("127.0.0.1", 53), timeout=20) as connection:
     yes, no = read(connection), read(connection)
     connection.shutdown(socket.SHUT_WR)
     ended = connection.recv(1)
-result = [yes[-4:].hex(), yes[3] & 15, no[3] & 15, ended.hex()]
+udp.close()
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+    udp.connect(("127.0.0.1", 53))
+    udp.settimeout(20)
+    udp.send(query("db.localhost"))
+    local = udp.recv(512)
+result = [yes[-4:].hex(), yes[3] & 15, no[3] & 15, ended.hex(), local[-4:].hex()]
 """
     )
-    assert result == ["c6120100", 0, 3, ""]
+    assert result == ["c6120100", 0, 3, "", "7f000001"]
     report = cage.egress.close()
     assert report.faults == ()
+    assert "no.example.com" in {each.name for each in report.refused_names}
+    assert "db.localhost" not in {each.name for each in report.refused_names}
     assert all(each.name.isprintable() and each.name.isascii() for each in report.refused_names)
 
 
@@ -749,6 +758,64 @@ result = [connection.recv(1) for connection in connections] and None
     assert first.traffic[0].connections == 5
     assert open_descriptors() <= before + 5, "the test server's own threads may not have closed theirs yet"
     assert not [each for each in set(threading.enumerate()) - threads if each.name == "egress"]
+
+
+def test_nobody_is_waited_for_on_behalf_of_a_client_that_said_nothing() -> None:
+    """A host that never answers, a client that is gone: closing comes back though it may drain for hours."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        waiting = [socket.socket() for _ in range(4)]  # They fill the backlog.
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(silent.getsockname())
+        cage = Cage(allow_list([("silent.example.com", 80)]), _to("silent.example.com", silent.getsockname()))
+        cage.run("import socket; socket.create_connection(('silent.example.com', 80)).close(); result = None")
+        report = cage.egress.close(drain_seconds=3600)
+        for each in waiting:
+            each.close()
+    assert report.traffic[0].connections == 1
+    assert report.unreachable == ()
+
+
+def test_few_descriptors_make_connections_wait_and_break_nothing() -> None:
+    """The process may open a handful more: the rest of the clients are served when the first have ended."""
+    count = 40
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with server(echo) as target:
+        cage = Cage(allow_list([("api.example.com", 443)]), _to("api.example.com", target))
+
+        def restrict() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_descriptors() + 24, hard))
+            cage.go_on()
+
+        timer = threading.Timer(0.5, restrict)
+        timer.start()
+        try:
+            result = cage.run(
+                TALK
+                + """
+import threading
+wait()
+result = []
+def one():
+    result.append(outcome(lambda: talk("198.18.1.0", 443)))
+threads = [threading.Thread(target=one) for _ in range(arguments["count"])]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+""",
+                count=count,
+            )
+        finally:
+            timer.join()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(result) == count
+    assert set(result) <= {"hello", *RESETS}
+    report = cage.egress.close()
+    assert report.faults == ()
+    assert report.traffic[0].connections == count
 
 
 def _to(name: str, target: tuple[str, int]) -> EgressSettings:

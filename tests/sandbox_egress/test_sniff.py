@@ -68,7 +68,7 @@ def test_a_greeting_over_many_records_is_the_same_greeting(size: int) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"\0", b"\x80\x2e\x01\x03\x01", b"\x16\x02", b"\x17\x03\x03"],
+    [b"GET / HTTP/1.1\r\n", b"SSH-2.0-x\r\n", b"\0", b"\x80\x2e\x01\x03\x01", b"\x16\x02", b"\x13\x03\x03"],
 )
 def test_what_is_not_tls_is_none_of_our_business(data: bytes) -> None:
     assert sniff(data).kind is FirstBytes.OPAQUE
@@ -78,6 +78,7 @@ def test_what_is_not_tls_is_none_of_our_business(data: bytes) -> None:
     "data",
     [
         pytest.param(records(GREETING[5:], 1), id="a byte a record"),
+        pytest.param(b"\x15\x03\x01\0\x02\x01\x64" + GREETING, id="a warning first"),
         pytest.param(b"\x16\x03\x01\0\0", id="empty record"),
         pytest.param(b"\x16\x03\x01\xff\xff", id="record too long"),
         pytest.param(records(b"\x02" + GREETING[6:], 600), id="another handshake message"),
