@@ -159,7 +159,8 @@ def _acquire(
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     told = False
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # Never through a link: the holder's name is written into whatever this opens.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             if not _try_lock(descriptor, shared=shared):
                 if on_wait is not None and not told:

@@ -161,6 +161,15 @@ def test_a_lock_file_removed_while_waiting_is_made_anew(tmp_path: Path) -> None:
             assert path.exists()
 
 
+def test_a_lock_is_never_taken_through_a_link(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(StorageError, match="cannot lock"), files.locked(tmp_path / "lock"):
+        raise AssertionError("locked through a link")
+    assert precious.read_bytes() == b"precious"
+
+
 def test_a_read_only_tree_is_removed_and_links_out_of_it_are_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
