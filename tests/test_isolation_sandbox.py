@@ -66,6 +66,17 @@ def test_the_environment_is_there_without_a_venv_on_disk(scene: Scene) -> None:
     assert not venv.exists(), "nothing stays on the disk"
 
 
+def test_a_project_reached_through_a_link_runs(scene: Scene) -> None:
+    link = scene.home / "link"
+    link.symlink_to(scene.root)
+    environment = empty_environment(link / ".venv", scene.environment.base)
+    linked = Scene(home=scene.home, root=link, environment=environment, caller=scene.caller)
+    assert linked.run("import sys, installed; print(sys.prefix)") == str(link / ".venv")
+    assert linked.run("open('pyproject.toml', 'w')").startswith("denied")
+    assert linked.run("open('.venv/new', 'w')").startswith("denied")
+    assert linked.run("open('src/new.py', 'w'); print('written')") == "written"
+
+
 def test_the_home_is_hidden_and_an_empty_one_is_there(scene: Scene) -> None:
     assert scene.run(f"open({str(scene.home / '.ssh' / 'id')!r})") == "denied FileNotFoundError"
     assert scene.run(f"import os; print(os.listdir({str(scene.home)!r}))") == "['project']"

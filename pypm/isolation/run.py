@@ -62,6 +62,8 @@ def run_policy(
     Raises: IsolationError where the project's own folder holds the caller's home;
     sandbox.PolicyError for what the sandbox itself refuses.
     """
+    # A project that is reached through a link: the link leads to the one view of it, so mounts go there.
+    location = environment.location.parent.resolve() / environment.location.name
     places = Places()
     places.show(interpreter_places(environment.interpreter, home=caller.home))
     places.show(trees)
@@ -74,8 +76,8 @@ def run_policy(
     return Policy(
         mounts=(
             *places.mounts(),
-            *_protections(project, environment.location, places, options, caller),
-            Mount.overlay(str(environment.location), [str(layer) for layer in environment.layers]),
+            *_protections(project, location, places, options, caller),
+            Mount.overlay(str(location), [str(layer) for layer in environment.layers]),
             *limited.devices(options),
         ),
         network=limited.network(options),
