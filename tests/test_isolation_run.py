@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from pypm.errors import IsolationError
 from pypm.isolation import Caller, HostPort, RunOptions, explain, policy_facts, run_policy
@@ -262,6 +264,43 @@ def test_trees_of_editable_dependencies_are_read_only(scene: Scene) -> None:
     tree.mkdir()
     policy = run_policy(scene, scene.environment, RunOptions(), scene.caller, trees=(tree,))
     assert binds(policy)[str(tree)] is False
+
+
+GRANTABLE = (".", "src", ".git", ".vscode", ".github", "pyproject.toml", ".git/hooks", ".env", "..")
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    writes=st.lists(st.sampled_from(GRANTABLE), max_size=4),
+    reads=st.lists(st.sampled_from(GRANTABLE), max_size=4),
+    read_only=st.booleans(),
+)
+def test_no_combination_of_grants_opens_what_decides_over_later_runs(
+    scene: Scene, writes: list[str], reads: list[str], read_only: bool
+) -> None:
+    for folder in (".git/hooks", ".vscode", ".github"):
+        (scene.root / folder).mkdir(parents=True, exist_ok=True)
+    (scene.root / ".env").touch()
+    write_paths = tuple((scene.root / name).resolve() for name in writes)
+    read_paths = tuple((scene.root / name).resolve() for name in reads)
+    policy = scene.policy(allow_write=write_paths, allow_read=read_paths, read_only=read_only)
+    targets = [mount.target for mount in policy.mounts]
+    assert len([t for t in targets if targets.count(t) > 1 and t not in protected_targets(policy)]) == 0
+    for name in ("pyproject.toml", "pypm.lock", ".git/hooks", ".git/config"):
+        assert not ends_writable(policy, scene.root / name), (name, writes, reads, read_only)
+
+
+def protected_targets(policy: Policy) -> set[str]:
+    return {mount.target for mount in policy.mounts if mount.kind.value == "protect"}
+
+
+def ends_writable(policy: Policy, path: Path) -> bool:
+    """What the last mount above the path says, as the kernel would have it."""
+    writable = False
+    for mount in policy.mounts:
+        if path.is_relative_to(mount.target):
+            writable = mount.kind.value == "bind" and mount.writable
+    return writable
 
 
 def test_explain_tells_everything_but_the_values_of_variables(scene: Scene) -> None:
