@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pypm.errors import ConfigurationError, IndexAccessError, IntegrityError
-from pypm.index.cache import FRESH_SECONDS, IndexCache
+from pypm.index.cache import ABSENT_SECONDS, FRESH_SECONDS, IndexCache
 from pypm.index.client import Client, NetworkSettings
 from pypm.index.locate import path_hint, split_address
 from pypm.index.offers import parse_time
@@ -433,6 +433,19 @@ def test_pages_are_believed_for_ten_minutes(server: IndexServer, tmp_path: Path)
     with Client(NetworkSettings(offline=True)) as client:
         moment[0] += 10 * FRESH_SECONDS
         assert len(read()) == 2
+
+
+def test_absence_is_believed_for_a_minute(server: IndexServer, tmp_path: Path) -> None:
+    index = Index(name="x", url=server.url)
+    moment = [1e9]
+    with Client(QUICK) as client:
+        pages = Pages(client, IndexCache(tmp_path, clock=lambda: moment[0]))
+        assert pages.project(index, DEMO) is None
+        server.add("demo", make_wheel("demo", "1.0"))
+        assert pages.project(index, DEMO) is None
+        assert server.count() == 1
+        moment[0] += ABSENT_SECONDS
+        assert pages.project(index, DEMO) is not None
 
 
 def test_a_torn_record_is_a_miss(server: IndexServer, ground: Ground) -> None:

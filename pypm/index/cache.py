@@ -24,6 +24,9 @@ from pypm.index.auth import origin
 FRESH_SECONDS = 600
 """How long a page is believed without asking again: the default index sends no ETag or Cache-Control."""
 
+ABSENT_SECONDS = 60
+"""How long an index is believed to lack a project: somebody may be about to publish it."""
+
 _MAGIC = b"pypm1"
 """Begins every record; another number stands for another layout of the structures below."""
 
@@ -69,7 +72,8 @@ class IndexCache:
 
     def is_fresh(self, cached: CachedPage) -> bool:
         """Tell whether a page may be used without asking. One from the future (a clock set back) may not."""
-        return not self._refresh and 0 <= self._clock() - cached.fetched_at < FRESH_SECONDS
+        limit_seconds = ABSENT_SECONDS if cached.page is None else FRESH_SECONDS
+        return not self._refresh and 0 <= self._clock() - cached.fetched_at < limit_seconds
 
     def page(self, url: str) -> CachedPage | None:
         """Return what is remembered of a page, fresh or not."""
