@@ -1,4 +1,4 @@
-"""Environments on disk: complete, verified while linked, swapped in at once, and what a user expects of a venv."""
+"""Environments on disk: complete, verified while linked, swapped in at once, and venvs for their users."""
 
 from __future__ import annotations
 
@@ -81,13 +81,18 @@ def run(environment: Environment, *argv: str) -> subprocess.CompletedProcess[str
     return subprocess.run([program, *argv[1:]], capture_output=True, text=True, check=False)
 
 
+def beside(environment: Environment) -> list[str]:
+    """What stands in the project."""
+    return [path.name for path in environment.location.parent.iterdir()]
+
+
 def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
     """Every file and link with its mode and content."""
     found = {}
     for path in folder.rglob("*"):
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            found[str(path.relative_to(folder))] = (mode, os.readlink(path))
+            found[str(path.relative_to(folder))] = (mode, str(path.readlink()))
         elif path.is_file():
             found[str(path.relative_to(folder))] = (mode, sha256_hex(path.read_bytes()))
     return found
@@ -96,7 +101,10 @@ def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
 def test_the_interpreter_takes_it_for_a_virtual_environment(cache: Cache) -> None:
     env = environment(cache, FIRST, SECOND)
     write(env)
-    code = "import sys, sysconfig, json, alpha, space.a, space.b; print(json.dumps([sys.prefix, sys.base_prefix, sysconfig.get_path('purelib'), alpha.__file__]))"
+    code = (
+        "import sys, sysconfig, json, alpha, space.a, space.b;"
+        "print(json.dumps([sys.prefix, sys.base_prefix, sysconfig.get_path('purelib'), alpha.__file__]))"
+    )
     answer = json.loads(run(env, "python", "-c", code).stdout)
     site = str(env.location / SITE)
     assert answer == [str(env.location), sys.base_prefix, site, f"{site}/alpha/__init__.py"]
@@ -104,7 +112,8 @@ def test_the_interpreter_takes_it_for_a_virtual_environment(cache: Cache) -> Non
         env,
         "python",
         "-c",
-        "import importlib.metadata as m; print(sorted((d.name, d.version, d.read_text('INSTALLER')) for d in m.distributions()))",
+        "import importlib.metadata as m;"
+        "print(sorted((d.name, d.version, d.read_text('INSTALLER')) for d in m.distributions()))",
     )
     assert listed.stdout.strip() == str([("alpha", "1.0", "pypm\n"), ("beta", "1.0", "pypm\n")])
 
@@ -129,7 +138,10 @@ def test_programs_run_from_folders_that_a_first_line_cannot_name(cache: Cache, f
 def test_record_rows_of_programs_are_right(cache: Cache) -> None:
     env = environment(cache, FIRST)
     write(env)
-    code = "import importlib.metadata as m; print([str(f) for f in m.files('alpha') if not f.locate().exists()], sum('bin/' in str(f) for f in m.files('alpha')))"
+    code = (
+        "import importlib.metadata as m; files = m.files('alpha');"
+        "print([str(f) for f in files if not f.locate().exists()], sum('bin/' in str(f) for f in files))"
+    )
     assert run(env, "python", "-c", code).stdout == "[] 2\n"
 
 
@@ -137,7 +149,7 @@ def test_files_are_links_into_the_store_and_folders_writable(cache: Cache) -> No
     env = environment(cache, FIRST)
     write(env)
     module = env.location / SITE / "alpha/__init__.py"
-    assert os.path.samefile(module, env.wheels[0].prefix / SITE / "alpha/__init__.py")
+    assert module.samefile(env.wheels[0].prefix / SITE / "alpha/__init__.py")
     assert stat.S_IMODE(module.parent.stat().st_mode) & 0o700 == 0o700
     assert (
         (env.location / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
@@ -148,9 +160,15 @@ def test_files_are_links_into_the_store_and_folders_writable(cache: Cache) -> No
 def test_activation_in_sh(cache: Cache) -> None:
     env = environment(cache, FIRST, folder="it's $HOME")
     write(env)
-    script = 'PS1="$ "; old=$PATH; . "$1"; command -v alpha; echo "$VIRTUAL_ENV"; deactivate; [ "$PATH" = "$old" ] && echo restored'
+    script = (
+        'PS1="$ "; old=$PATH; . "$1"; command -v alpha; echo "$VIRTUAL_ENV";'
+        'deactivate; [ "$PATH" = "$old" ] && echo restored'
+    )
     done = subprocess.run(
-        ["sh", "-euc", script, "sh", str(env.location / "bin/activate")], capture_output=True, text=True
+        ["sh", "-euc", script, "sh", str(env.location / "bin/activate")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.splitlines() == [f"{env.location}/bin/alpha", str(env.location), "restored"], (
         done.stderr
@@ -202,7 +220,7 @@ def test_a_file_where_another_has_a_folder_is_refused(cache: Cache) -> None:
     with pytest.raises(IntegrityError) as caught:
         write(env)
     assert caught.value.reference == "wheels-clash"
-    assert os.listdir(env.location.parent) == []
+    assert beside(env) == []
 
 
 def test_state(cache: Cache) -> None:
@@ -227,7 +245,7 @@ def test_the_new_environment_replaces_the_old_one_whole(
     (env.location / "left-over").write_text("x")
     other = environment(cache, SECOND)
     write(other)
-    assert os.listdir(env.location.parent) == [".venv"]
+    assert beside(env) == [".venv"]
     assert not (env.location / "left-over").exists()
     assert not (env.location / SITE / "alpha").exists()
     clean = environment(cache, SECOND, folder="clean")
@@ -298,7 +316,7 @@ def test_a_changed_store_is_named_and_nothing_is_written(cache: Cache, how: str)
         write(env)
     assert caught.value.reference == "store-changed"
     assert snapshot(env.location) == before
-    assert os.listdir(env.location.parent) == [".venv"]
+    assert beside(env) == [".venv"]
 
 
 @pytest.mark.parametrize("number", sorted(linking._COPY_INSTEAD))
@@ -335,7 +353,7 @@ def test_an_interrupt_while_linking_leaves_the_old_environment(
     with pytest.raises(KeyboardInterrupt):
         write(environment(cache, SECOND))
     assert snapshot(env.location) == before
-    assert os.listdir(env.location.parent) == [".venv"]
+    assert beside(env) == [".venv"]
 
 
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(cache: Cache) -> None:
@@ -357,7 +375,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one(cache: Cache) -> Non
         os.waitpid(child, 0)
         assert snapshot(one.location) in (old, new)
     write(two)
-    assert os.listdir(two.location.parent) == [".venv"]
+    assert beside(two) == [".venv"]
     assert snapshot(two.location) == new
 
 
@@ -368,7 +386,7 @@ def test_two_writers_of_one_location_take_turns(cache: Cache) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert os.listdir(one.location.parent) == [".venv"]
+    assert beside(one) == [".venv"]
     state = read_state(one.location)
     assert state is not None
     assert state.base in (one.base.name, two.base.name)
@@ -393,8 +411,11 @@ def test_uv_accepts_the_environment(cache: Cache) -> None:
     write(env)
     done = subprocess.run(
         [uv, "pip", "list", "--offline", "--format=json", "--python", str(env.location / "bin/python")],
-        capture_output=True, text=True, env={"HOME": str(cache.root), "UV_CACHE_DIR": str(cache.root / "uv")},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"HOME": str(cache.root), "UV_CACHE_DIR": str(cache.root / "uv")},
+    )
     assert json.loads(done.stdout) == [
         {"name": "alpha", "version": "1.0"},
         {"name": "beta", "version": "1.0"},

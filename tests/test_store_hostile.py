@@ -13,7 +13,7 @@ import pytest
 from pypm.errors import IntegrityError
 from pypm.files import remove_tree
 from pypm.paths import Cache
-from pypm.store.unpacker import UnpackLimits, Unpacker
+from pypm.store.unpacker import Unpacker, UnpackLimits
 from pypm.store.wheels import Store
 
 from .support.wheels import REGULAR, Entry, WheelBuilder, expected, make_zip, record_row, unpacker
@@ -103,7 +103,10 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "normalisation": ("colliding-entries", lambda: named(Entry("é.py"), Entry("e\u0301.py"))),
     "case folding": ("colliding-entries", lambda: named(Entry("straße.py"), Entry("STRASSE.py"))),
     "file and folder": ("colliding-entries", lambda: named(Entry("demo", b"evil"))),
-    "file and folder entry": ("colliding-entries", lambda: named(Entry("x"), Entry("x/", b"", (stat.S_IFDIR | 0o755) << 16))),
+    "file and folder entry": (
+        "colliding-entries",
+        lambda: named(Entry("x"), Entry("x/", b"", (stat.S_IFDIR | 0o755) << 16)),
+    ),
     "schemes": ("duplicate-entry", lambda: data("purelib/" + MODULE)),
     "lib64 is lib": (
         "duplicate-entry",
@@ -150,7 +153,10 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "overlap": ("overlapping-entries", lambda: patched(GOOD.to_bytes(), b"PK\1\2", 42, bytes(4))),
     "zip64 without record": ("zip64-mismatch", lambda: patched(GOOD.to_bytes(), b"PK\5\6", 8, b"\xff" * 4)),
     "zip64 other size": ("zip64-mismatch", lambda: GOOD.replaced(MODULE, extra=zip64(1))),
-    "zip64 local size": ("header-mismatch", lambda: GOOD.replaced(MODULE, local_extra=zip64(1), local_size=0xFFFFFFFF)),
+    "zip64 local size": (
+        "header-mismatch",
+        lambda: GOOD.replaced(MODULE, local_extra=zip64(1), local_size=0xFFFFFFFF),
+    ),
     "two extra fields": ("header-mismatch", lambda: GOOD.replaced(MODULE, extra=zip64(SIZE) * 2)),
     "cut extra field": ("header-mismatch", lambda: GOOD.replaced(MODULE, extra=b"\1\0\xff\0")),
     "wrong descriptor": (
@@ -158,17 +164,35 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: GOOD.replaced(MODULE, descriptor=True).replace(b"PK\7\x08", b"PK\7\x09"),
     ),
     # RECORD.
-    "not in record": ("incomplete-record", lambda: replace(GOOD, extra_entries=(Entry("evil.py"),)).to_bytes()),
-    "only in record": ("incomplete-record", lambda: replace(GOOD, record_extra="gone.py,sha256=" + "A" * 43 + ",1\n").to_bytes()),
+    "not in record": (
+        "incomplete-record",
+        lambda: replace(GOOD, extra_entries=(Entry("evil.py"),)).to_bytes(),
+    ),
+    "only in record": (
+        "incomplete-record",
+        lambda: replace(GOOD, record_extra="gone.py,sha256=" + "A" * 43 + ",1\n").to_bytes(),
+    ),
     "wrong hash": ("record-mismatch", lambda: GOOD.replaced(MODULE, content=b"VALUE = 43\n")),
     "wrong size": ("record-mismatch", lambda: GOOD.replaced(MODULE, content=b"VALUE = 4\n")),
-    "no hash": ("malformed-record", lambda: replace(GOOD, extra_entries=(Entry("e.py"),), record_extra="e.py,,\n").to_bytes()),
-    "md5": ("malformed-record", lambda: replace(GOOD, record_extra="e.py,md5=AAAAAAAAAAAAAAAAAAAAAA,\n").to_bytes()),
+    "no hash": (
+        "malformed-record",
+        lambda: replace(GOOD, extra_entries=(Entry("e.py"),), record_extra="e.py,,\n").to_bytes(),
+    ),
+    "md5": (
+        "malformed-record",
+        lambda: replace(GOOD, record_extra="e.py,md5=AAAAAAAAAAAAAAAAAAAAAA,\n").to_bytes(),
+    ),
     "short hash": ("malformed-record", lambda: replace(GOOD, record_extra="e.py,sha256=AAAA,\n").to_bytes()),
-    "negative size": ("malformed-record", lambda: replace(GOOD, record_extra="e.py,sha256=" + "A" * 43 + ",-1\n").to_bytes()),
+    "negative size": (
+        "malformed-record",
+        lambda: replace(GOOD, record_extra="e.py,sha256=" + "A" * 43 + ",-1\n").to_bytes(),
+    ),
     "parent row": ("unsafe-record", lambda: replace(GOOD, record_extra="../../evil.py,,\n").to_bytes()),
     "absolute row": ("unsafe-record", lambda: replace(GOOD, record_extra="/etc/passwd,,\n").to_bytes()),
-    "row twice": ("malformed-record", lambda: replace(GOOD, record_extra=record_row(MODULE, b"other") + "\n").to_bytes()),
+    "row twice": (
+        "malformed-record",
+        lambda: replace(GOOD, record_extra=record_row(MODULE, b"other") + "\n").to_bytes(),
+    ),
     "four columns": ("malformed-record", lambda: replace(GOOD, record_extra="a,b,c,d\n").to_bytes()),
     "open quote": ("malformed-record", lambda: replace(GOOD, record_extra='"a,b\n').to_bytes()),
     "record not utf-8": ("malformed-metadata", lambda: GOOD.replaced(f"{INFO}/RECORD", content=b"\xff,,\n")),
@@ -179,21 +203,41 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "upper-case dist-info": ("dist-info", lambda: named(Entry("evil-1.0.DIST-INFO/METADATA", b"x"))),
     "other project": ("wrong-project", lambda: WheelBuilder(name="evil").to_bytes()),
     "other version": ("wrong-version", lambda: WheelBuilder(version="2.0").to_bytes()),
-    "metadata of another project": ("wrong-project", lambda: replace(GOOD, metadata="Name: evil\nVersion: 1.0\n").to_bytes()),
-    "metadata of another version": ("wrong-version", lambda: replace(GOOD, metadata="Name: demo\nVersion: 2\n").to_bytes()),
-    "metadata without a name": ("wrong-project", lambda: replace(GOOD, metadata="\nName: demo\nVersion: 1.0\n").to_bytes()),
+    "metadata of another project": (
+        "wrong-project",
+        lambda: replace(GOOD, metadata="Name: evil\nVersion: 1.0\n").to_bytes(),
+    ),
+    "metadata of another version": (
+        "wrong-version",
+        lambda: replace(GOOD, metadata="Name: demo\nVersion: 2\n").to_bytes(),
+    ),
+    "metadata without a name": (
+        "wrong-project",
+        lambda: replace(GOOD, metadata="\nName: demo\nVersion: 1.0\n").to_bytes(),
+    ),
     "no WHEEL": (
         "dist-info",
         lambda: make_zip(
-            entry if entry.name != f"{INFO}/RECORD" else replace(entry, content=replace(
-                GOOD, record="\n".join(line for line in GOOD.record_text().splitlines() if "WHEEL" not in line)
-            ).record_text().encode())
+            entry
+            if entry.name != f"{INFO}/RECORD"
+            else replace(
+                entry,
+                content=replace(
+                    GOOD,
+                    record="\n".join(line for line in GOOD.record_text().splitlines() if "WHEEL" not in line),
+                )
+                .record_text()
+                .encode(),
+            )
             for entry in GOOD.entries()
             if not entry.name.endswith("/WHEEL")
         ),
     ),
     "newer format": ("wheel-version", lambda: replace(GOOD, wheel_file="Wheel-Version: 2.0\n").to_bytes()),
-    "no purelib flag": ("malformed-metadata", lambda: replace(GOOD, wheel_file="Wheel-Version: 1.0\n").to_bytes()),
+    "no purelib flag": (
+        "malformed-metadata",
+        lambda: replace(GOOD, wheel_file="Wheel-Version: 1.0\n").to_bytes(),
+    ),
     # `.data` and programs.
     "unknown scheme": ("data-scheme", lambda: data("evil/x")),
     "no scheme": ("data-scheme", lambda: data("x")),
@@ -206,16 +250,25 @@ CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "python as data": ("reserved-script", lambda: data("data/bin/python3")),
     "settings as data": ("reserved-file", lambda: data("data/pyvenv.cfg")),
     "hidden data": ("reserved-file", lambda: data("data/.gitignore")),
-    "python as entry point": ("reserved-script", lambda: entry_points("[console_scripts]\npython = demo:main\n")),
+    "python as entry point": (
+        "reserved-script",
+        lambda: entry_points("[console_scripts]\npython = demo:main\n"),
+    ),
     "entry point is a path": ("entry-point", lambda: entry_points("[console_scripts]\n../x = demo:main\n")),
     "entry point is hidden": ("entry-point", lambda: entry_points("[console_scripts]\n.x = demo:main\n")),
-    "entry point runs code": ("entry-point", lambda: entry_points("[gui_scripts]\nx = demo:main(); import os\n")),
+    "entry point runs code": (
+        "entry-point",
+        lambda: entry_points("[gui_scripts]\nx = demo:main(); import os\n"),
+    ),
     "entry point module": ("entry-point", lambda: entry_points("[console_scripts]\nx = os;evil:main\n")),
     "entry point keyword": ("entry-point", lambda: entry_points("[console_scripts]\nx = demo:import\n")),
     "entry point without attribute": ("entry-point", lambda: entry_points("[console_scripts]\nx = demo\n")),
-    "entry point twice": ("entry-point", lambda: entry_points("[console_scripts]\nx=a:b\n[gui_scripts]\nx=a:c\n")),
+    "entry point twice": (
+        "entry-point",
+        lambda: entry_points("[console_scripts]\nx=a:b\n[gui_scripts]\nx=a:c\n"),
+    ),
     "entry point without value": ("entry-point", lambda: entry_points("[console_scripts]\nx\n")),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -236,19 +289,27 @@ def test_refused(cache: Cache, pool: Unpacker, tmp_path: Path, case: str) -> Non
 ALLOWED: dict[str, Callable[[], bytes]] = {
     "plain": GOOD.to_bytes,
     "stored": lambda: replace(GOOD, stored=True).to_bytes(),
-    "folder entries": lambda: replace(GOOD, extra_entries=(Entry("demo/", b"", (stat.S_IFDIR | 0o755) << 16),)).to_bytes(),
+    "folder entries": lambda: replace(
+        GOOD, extra_entries=(Entry("demo/", b"", (stat.S_IFDIR | 0o755) << 16),)
+    ).to_bytes(),
     "data descriptor": lambda: GOOD.replaced(MODULE, descriptor=True),
     "unicode names": lambda: named(Entry("demo/größe.txt", b"x")),
     "no unix mode": lambda: named(Entry("x", b"x", attributes=0)),
-    "streamed zip64": lambda: GOOD.replaced(MODULE, local_extra=struct.pack("<HHQQ", 1, 16, SIZE, 13), local_size=SIZE),
+    "streamed zip64": lambda: GOOD.replaced(
+        MODULE, local_extra=struct.pack("<HHQQ", 1, 16, SIZE, 13), local_size=SIZE
+    ),
     "unix times": lambda: GOOD.replaced(MODULE, local_extra=struct.pack("<HHBL", 0x5455, 5, 1, 0)),
     "empty file": lambda: named(Entry("demo/py.typed", b"", REGULAR << 16)),
     "signatures": lambda: replace(GOOD, extra_entries=(Entry(f"{INFO}/RECORD.jws", b"{}"),)).to_bytes(),
     "small but dense": lambda: named(Entry("zeros", bytes(900_000))),
     "byte order mark": lambda: replace(GOOD, metadata="\ufeffName: demo\nVersion: 1.0\n").to_bytes(),
-    "python-like names": lambda: replace(GOOD, data={"scripts/python-demo": b"#!python"}, entry_points="[console_scripts]\npythonic=demo:x.y").to_bytes(),
-    "other groups": lambda: entry_points("# comment\n[demo.plugins]\nany thing = ../path\n[console_scripts]\nx = demo:y [extra]\n"),
-}  # fmt: skip
+    "python-like names": lambda: replace(
+        GOOD, data={"scripts/python-demo": b"#!python"}, entry_points="[console_scripts]\npythonic=demo:x.y"
+    ).to_bytes(),
+    "other groups": lambda: entry_points(
+        "# comment\n[demo.plugins]\nany thing = ../path\n[console_scripts]\nx = demo:y [extra]\n"
+    ),
+}
 
 
 @pytest.mark.parametrize("case", ALLOWED)

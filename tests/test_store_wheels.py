@@ -50,7 +50,10 @@ RICH = WheelBuilder(
         "headers/demo.h": b"int demo;",
         "purelib/extra.py": b"EXTRA = True\n",
     },
-    entry_points="[console_scripts]\ndemo = demo:main [extra]\n\n[gui_scripts]\ndemo-gui = demo.gui:App.start\n[x]\ny=z\n",
+    entry_points=(
+        "[console_scripts]\ndemo = demo:main [extra]\n\n"
+        "[gui_scripts]\ndemo-gui = demo.gui:App.start\n[x]\ny=z\n"
+    ),
     executable=frozenset({"demo/helper"}),
 )
 
@@ -130,7 +133,8 @@ def test_bytecode_is_what_the_interpreter_loads_unchecked(
     assert content[:4] == importlib.util.MAGIC_NUMBER
     assert content[4:8] == b"\1\0\0\0"
     assert content[8:16] == importlib.util.source_hash(b"VALUE = 42\n")
-    code = f"import sys; sys.path.insert(0, {str(wheel.prefix / SITE)!r}); import demo; print(demo.VALUE, demo.__cached__)"
+    path = str(wheel.prefix / SITE)
+    code = f"import sys; sys.path.insert(0, {path!r}); import demo; print(demo.VALUE, demo.__cached__)"
     answer = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == ["42", str(bytecode)]
 
@@ -273,9 +277,9 @@ def test_a_full_disk_is_told_as_such(cache: Cache, tmp_path: Path) -> None:
             remove_tree(request.staging)
             return super().unpack(request)
 
-    with Lost(PlainRunner(), interpreter(), readable=(tmp_path,), writable=cache.scratch) as pool:
-        with pytest.raises(StorageError, match="cannot unpack"):
-            Store(cache).add(archive, expected(archive), pool)
+    pool = Lost(PlainRunner(), interpreter(), readable=(tmp_path,), writable=cache.scratch)
+    with pool, pytest.raises(StorageError, match="cannot unpack"):
+        Store(cache).add(archive, expected(archive), pool)
 
 
 @pytest.mark.parametrize("delay_seconds", [0.02, 0.08, 0.12, 0.2])
@@ -285,10 +289,11 @@ def test_a_killed_process_leaves_a_store_that_works(
     files = {f"demo/m{i}.py": b"x = %d\n" % i for i in range(300)}
     archive = WheelBuilder(files=files).build(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from pypm.paths import Cache; from pypm.store.wheels import Store\n"
+        "from pathlib import Path; from pypm.paths import Cache; from pypm.store.wheels import Store\n"
         "from tests.support.wheels import expected, unpacker\n"
         f"archive = Path({str(archive)!r}); cache = Cache(Path({str(cache.root)!r}))\n"
-        "print('go', flush=True); Store(cache).add(archive, expected(archive), unpacker(cache, archive.parent))\n"
+        "print('go', flush=True)\n"
+        "Store(cache).add(archive, expected(archive), unpacker(cache, archive.parent))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE

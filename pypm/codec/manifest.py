@@ -1,8 +1,8 @@
 """The manifest of a stored tree: a header that finds a wheel, and a row for each of its files.
 
-Text, one record a line, fields between tabs; names with control characters never reach the store. A sync that finds
-nothing to do reads headers only, so header and rows have a checksum each. A torn or edited manifest is an error, never
-a shorter tree.
+Text, one record a line, fields between tabs; names with control characters never reach the store. A sync
+that finds nothing to do reads headers only, so header and rows have a checksum each. A torn or edited
+manifest is an error, never a shorter tree.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class ManifestHeader:
 def tree_mtime_ns(sha256: Sha256) -> int:
     """Return the modification time of a tree's files: between 1980 and 1988, derived from the archive's hash.
 
-    The same on every machine, but another one for another wheel: tools that compare time and size (mypy, make) see an
-    upgrade, which one constant would hide from them. Not before 1980, the first year that zip can write.
+    The same on every machine, but another one for another wheel: tools that compare time and size (mypy,
+    make) see an upgrade, which one constant would hide from them. Not before 1980, the first year that zip
+    can write.
     """
     return (315_532_800 + int(sha256[:7], 16)) * 1_000_000_000
 
@@ -149,7 +150,7 @@ def load_rows(content: bytes, header: ManifestHeader) -> list[ManifestRow]:
 
 
 def load_entries(content: bytes, header: ManifestHeader) -> tuple[ManifestEntry, ...]:
-    """Return the files of the whole manifest `content` with their names in the wheel, as verifying needs them.
+    """Return the files of a whole manifest with their names in the wheel, as verifying needs them.
 
     Raises:
         IntegrityError: the rows were changed or cut off.

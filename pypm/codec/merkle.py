@@ -1,8 +1,8 @@
 """Merkle roots of wheels and environments: RFC 6962 trees over canonical leaves.
 
-A wheel's root can be had from its RECORD alone and from its unpacked files alone, and both are equal: the lock
-states it without downloading the wheel, the sync proves it. An inclusion proof shows that one file, or one wheel,
-belongs to a root without the rest. `docs/merkle.md` gives the bytes and test vectors.
+A wheel's root can be had from its RECORD alone and from its unpacked files alone, and both are equal: the
+lock states it without downloading the wheel, the sync proves it. An inclusion proof shows that one file, or
+one wheel, belongs to a root without the rest. `docs/merkle.md` gives the bytes and test vectors.
 
 Source: RFC 6962, section 2.1; RFC 9162, section 2.1.3.2 (verification).
 """
@@ -44,8 +44,9 @@ class InclusionProof(NamedTuple):
 def canonical_mode(path: str) -> int:
     """Return the mode of a wheel's file: executable below `.data/scripts/`, plain elsewhere.
 
-    An archive may mark other files executable, and they are installed so, but RECORD does not know; the hash of the
-    archive vouches for that. A root that needed the archive's directory could not be had from RECORD.
+    An archive may mark other files executable, and they are installed so, but RECORD does not know; the
+    hash of the archive vouches for that. A root that needed the archive's directory could not be had from
+    RECORD.
     """
     folder, _, rest = path.partition("/")
     return SCRIPT_MODE if folder.endswith(".data") and rest.startswith("scripts/") else FILE_MODE
@@ -66,7 +67,7 @@ def wheel_root(leaves: Iterable[Leaf]) -> Sha256:
 
 
 def record_root(rows: Iterable[RecordRow]) -> Sha256 | None:
-    """Return the root that a wheel's RECORD promises, without its files; equal to `wheel_root` of the unpacked ones.
+    """Return the root that a wheel's RECORD promises: `wheel_root` of its files, without the files.
 
     None where RECORD does not tell enough: a file with a stronger hash only, or without a size.
 
@@ -161,8 +162,11 @@ def verify_inclusion(data: bytes, proof: InclusionProof, expected_root: Sha256) 
 
 
 def _levels(data: Sequence[bytes]) -> list[list[bytes]]:
-    """Return all levels, the leaves first. Pairing from the left and lifting an odd last node gives RFC 6962's tree,
-    whose left side is always the largest power of two."""
+    """Return all levels, the leaves first.
+
+    Pairing from the left and lifting an odd last node gives RFC 6962's tree, whose left side is always the
+    largest power of two.
+    """
     levels = [[_hash_leaf(leaf) for leaf in data]]
     while len(levels[-1]) > 1:
         below = levels[-1]

@@ -1,7 +1,7 @@
 """The activation scripts: for sh, bash and zsh, fish, csh, and PowerShell.
 
-Each puts the environment's programs first on `PATH` and offers `deactivate`. The folder is written into them, as every
-tool that reads a virtual environment expects; quoting is that of each shell.
+Each puts the environment's programs first on `PATH` and offers `deactivate`. The folder is written into
+them, as every tool that reads a virtual environment expects; quoting is that of each shell.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def describe(executable: Path, answer: dict[str, Any]) -> Interpreter:
 def _tags(executable: Path, answer: dict[str, Any]) -> tuple[str, ...]:
     """Return the wheel tags of another interpreter on this platform.
 
-    The platform part (manylinux, macOS versions) is computed by `packaging` for the machine that pypm runs on, so
-    the interpreter must have been built for the same platform and C library.
+    The platform part (manylinux, macOS versions) is computed by `packaging` for the machine that pypm runs
+    on, so the interpreter must have been built for the same platform and C library.
     """
     from packaging.tags import compatible_tags, cpython_tags, generic_tags, platform_tags
 

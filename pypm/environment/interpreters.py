@@ -1,8 +1,8 @@
 """Which Python of this machine a project gets.
 
-The first on `PATH` that fits wins, then those that version managers installed, the newest first: what a user sees
-when typing `python` is what the project gets. The choice is remembered, so an ordinary command neither searches nor
-starts anything.
+The first on `PATH` that fits wins, then those that version managers installed, the newest first: what a
+user sees when typing `python` is what the project gets. The choice is remembered, so an ordinary command
+neither searches nor starts anything.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def parse_request(text: str) -> Request:
 
 
 def read_version_file(folder: Path) -> str | None:
-    """Return what `.python-version` in `folder` asks for: its first line that is neither blank nor a comment."""
+    """Return what `.python-version` in `folder` asks for: its first line that is neither blank nor a
+    comment."""
     try:
         lines = (folder / VERSION_FILE).read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
@@ -109,7 +110,8 @@ def find_interpreter(requires_python: SpecifierSet, request: str | None, cache: 
 
 
 def find_all(cache: Path) -> Iterator[Interpreter]:
-    """Yield the interpreters of this machine, each once, the preferred first; those that do not start are left out."""
+    """Yield the interpreters of this machine, each once, the preferred first; those that do not start are
+    left out."""
     seen: set[tuple[Path, str]] = set()
     for candidate in _candidates():
         with contextlib.suppress(InterpreterError):
@@ -167,7 +169,8 @@ def _installed() -> list[Path]:
 
 
 def _only(path: Path, requires_python: SpecifierSet, cache: Path) -> Interpreter:
-    """Return the interpreter at a path that the user named: a program, or an environment's or prefix's folder."""
+    """Return the interpreter at a path that the user named: a program, or an environment's or prefix's
+    folder."""
     if path.is_dir():
         places = [path / "bin" / "python3", path / "bin" / "python", path / "Scripts" / "python.exe"]
         path = next((place for place in places if place.exists()), places[0])

@@ -18,7 +18,8 @@ from pypm.model.wheel import StoredWheel
 _COPY_INSTEAD = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 )
-"""Another device, a file system without links, or one whose links are used up or forbidden (protected_hardlinks)."""
+"""Another device, a file system without links, or one whose links are used up or forbidden
+(protected_hardlinks)."""
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file (btrfs, XFS)
 _CHUNK_BYTES = 1 << 20
 

@@ -1,7 +1,7 @@
 """Describe an environment as layers: one small generated folder on top of the wheels' own trees.
 
-`run` mounts the layers, `sync` writes them to disk as one folder, and both show the same files. Where two wheels bring
-the same path, the one whose name sorts first wins, on disk as in the mount: see
+`run` mounts the layers, `sync` writes them to disk as one folder, and both show the same files. Where two
+wheels bring the same path, the one whose name sorts first wins, on disk as in the mount: see
 `docs/design/0012-environment-layers.md`.
 """
 
@@ -34,7 +34,7 @@ _CACHEDIR_TAG = (
 )
 
 
-def describe(
+def describe(  # noqa: PLR0913 - the last two belong to projects with local sources only
     interpreter: Interpreter,
     wheels: Sequence[StoredWheel],
     location: Path,
@@ -45,9 +45,10 @@ def describe(
 ) -> Environment:
     """Return the environment of these wheels at `location`, its generated layer made when it is missing.
 
-    `cache` is the cache's root; the layer lies below `environments-v1/`, named by all that it depends on, so the same
-    environment finds it again. `project_layers` (editable wheels) are mounted too, but not part of the digest. `direct_urls` are the contents of `direct_url.json`
-    (PEP 610) by wheel name, for what came from a path, a URL or a repository.
+    `cache` is the cache's root; the layer lies below `environments-v1/`, named by all that it depends on,
+    so the same environment finds it again. `project_layers` (editable wheels) are mounted too, but not part
+    of the digest. `direct_urls` are the contents of `direct_url.json` (PEP 610) by wheel name, for what
+    came from a path, a URL or a repository.
 
     Raises:
         IntegrityError: one package is given twice.

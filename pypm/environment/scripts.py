@@ -1,4 +1,4 @@
-"""Programs of an environment: entry points as small scripts, and `.data/scripts` with their first line rewritten.
+"""Programs of an environment: entry points as small scripts, `.data/scripts` with a new first line.
 
 Source: PyPA "Entry points specification"; execve(2) for the limits of the `#!` line.
 """
@@ -16,8 +16,8 @@ _MAX_SHEBANG_BYTES = 127  # BINPRM_BUF_SIZE of older kernels (256 since 5.1), le
 def shebang(python: Path) -> bytes:
     """Return the first line, or lines, that make a script run under `python`.
 
-    The kernel cuts long lines and splits at blanks. Then `/bin/sh` starts the interpreter from the second line, which
-    Python reads as the string between triple quotes.
+    The kernel cuts long lines and splits at blanks. Then `/bin/sh` starts the interpreter from the second
+    line, which Python reads as the string between triple quotes.
     """
     line = b"#!" + os.fsencode(python)
     if len(line) <= _MAX_SHEBANG_BYTES and not any(blank in line for blank in (b" ", b"\t", b"\n")):
@@ -27,7 +27,8 @@ def shebang(python: Path) -> bytes:
 
 
 def entry_script(entry: EntryPoint, python: Path) -> bytes:
-    """Return the program of an entry point; it imports nothing but what it runs, because every start pays for it."""
+    """Return the program of an entry point; it imports nothing but what it runs, because every start pays
+    for it."""
     head, _, _ = entry.attribute.partition(".")
     body = (
         "# -*- coding: utf-8 -*-\n"

@@ -21,8 +21,8 @@ _RENAME_EXCHANGE = 1 << 1  # linux/fs.h
 def swap_in(staging: Path, location: Path) -> None:
     """Make `staging` the folder at `location`. What was there lies at `staging` afterwards, or is gone.
 
-    With `RENAME_EXCHANGE` there is no moment without an environment. Elsewhere the old one is renamed away first: a
-    kill between the two renames leaves none, and both folders are removed by the next write.
+    With `RENAME_EXCHANGE` there is no moment without an environment. Elsewhere the old one is renamed away
+    first: a kill between the two renames leaves none, and both folders are removed by the next write.
 
     Raises:
         StorageError: the disk refused; the old environment is in its place.

@@ -1,7 +1,7 @@
 """Write an environment to disk: hard links from the store, staged beside its place, swapped in by one rename.
 
-Whatever happens, the location holds the old environment or the new one. What a killed process leaves is a folder
-`.venv.<random>` beside it, which the next write removes.
+Whatever happens, the location holds the old environment or the new one. What a killed process leaves is a
+folder `.venv.<random>` beside it, which the next write removes.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def read_state(location: Path) -> State | None:
 def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
     """Make the folder at `environment.location` this environment; return where wheels overlap.
 
-    Every file of the store is compared with its manifest (kind, mode, size, time) when it is linked. `stamp`, one
-    line, is kept for `read_state`.
+    Every file of the store is compared with its manifest (kind, mode, size, time) when it is linked.
+    `stamp`, one line, is kept for `read_state`.
 
     Raises:
         IntegrityError: a file of the store is not what was unpacked; nothing has changed at the location.

@@ -1,7 +1,7 @@
 """Check what a worker says it has unpacked against what lies on disk, and describe it as a manifest.
 
-The worker ran foreign bytes through zlib and Python's compiler; its answer is input like any other. Names are parsed
-again, every file is looked at, and anything on disk that was not announced is refused.
+The worker ran foreign bytes through zlib and Python's compiler; its answer is input like any other. Names
+are parsed again, every file is looked at, and anything on disk that was not announced is refused.
 """
 
 from __future__ import annotations
@@ -147,7 +147,8 @@ def sources(unpacked: Unpacked, site_packages: str) -> list[tuple[str, int]]:
 
 
 def parse_compiled(answer: Iterable[Any], unpacked: Unpacked, *, subject: str) -> tuple[ManifestEntry, ...]:
-    """Parse the answers to `compile`: bytecode beside a source of the wheel, and of no path that the wheel has."""
+    """Parse the answers to `compile`: bytecode beside a source of the wheel, and of no path that the wheel
+    has."""
     taken = {entry.path for entry in unpacked.entries}
     entries = []
     try:
@@ -189,7 +190,7 @@ def merkle_root(unpacked: Unpacked, expected: Expected, *, subject: str) -> Sha2
             f"the files of `{subject}` have the Merkle root `{root}`, but the lock states "
             f"`{expected.merkle_root}`",
             reference="merkle-mismatch",
-            hint="the lock or the index was tampered with; `pypm lock --refresh` shows what the index serves now",
+            hint="the lock or the index was tampered with; `pypm lock --refresh` shows what is served now",
         )
     return root
 
@@ -199,8 +200,8 @@ def write_derived(
 ) -> tuple[ManifestEntry, ...]:
     """Write INSTALLER and RECORD into `dist_info` (below `prefix`); return their entries.
 
-    RECORD is written anew, not copied: it lists where the files are now, the bytecode included, so that every tool
-    that reads an environment finds or removes all of them.
+    RECORD is written anew, not copied: it lists where the files are now, the bytecode included, so that
+    every tool that reads an environment finds or removes all of them.
     """
     site_packages = dist_info.rpartition("/")[0]
     written = []

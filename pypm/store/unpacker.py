@@ -1,8 +1,8 @@
 """The pool of sandboxed workers that unpack and compile wheels.
 
-Starting an interpreter in a sandbox costs tens of milliseconds, so a sync starts as many as there are processors and
-sends all its wheels through them. The workers of one pool share the scratch folder and are one domain of trust:
-what they answer is checked by `store.adoption` before it becomes part of the store.
+Starting an interpreter in a sandbox costs tens of milliseconds, so a sync starts as many as there are
+processors and sends all its wheels through them. The workers of one pool share the scratch folder and are
+one domain of trust: what they answer is checked by `store.adoption` before it becomes part of the store.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class UnpackRunner(Protocol):
     def start(
         self, argv: tuple[str, ...], *, readable: tuple[Path, ...], writable: tuple[Path, ...]
     ) -> Worker:
-        """Start `argv` with pipes for stdin and stdout; only the folders given are visible, at their own paths.
+        """Start `argv` with pipes for stdin and stdout, seeing only the folders given, at their own paths.
 
         No network, no home, an empty environment. Called from several threads.
         """
@@ -179,7 +179,8 @@ class Unpacker:
 
     @contextlib.contextmanager
     def _worker(self) -> Iterator[Worker]:
-        """Lend an idle worker; one whose exchange failed in any way is ended, and its place refilled on demand."""
+        """Lend an idle worker; one whose exchange failed in any way is ended, and its place refilled on
+        demand."""
         worker = self._idle.get()
         try:
             if worker is None:
@@ -226,7 +227,7 @@ def _result(subject: str, line: bytes) -> Any:
             raise IntegrityError(
                 f"the wheel `{subject}` is refused: {message}",
                 reference=code,
-                hint="the archive breaks the wheel format in a way that could hide content; do not install it",
+                hint="the archive breaks the format in a way that could hide content; do not install it",
             )
         case {"failed": [int(number), str(message)]}:
             with storage_errors(f"unpack `{subject}`"):

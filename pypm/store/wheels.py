@@ -1,9 +1,9 @@
 """The store: wheels unpacked once, verified, compiled, read-only, shared by every environment.
 
-A tree is made under `scratch/` and renamed to its place when it is complete, so a tree that exists is whole. One
-lock a wheel: two processes that want the same one unpack it once. Data are not flushed file by file (a sync of
-fifteen thousand files would take minutes): after a power cut a file may be empty, and whoever links a tree compares
-sizes and times with the manifest, which is flushed.
+A tree is made under `scratch/` and renamed to its place when it is complete, so a tree that exists is
+whole. One lock a wheel: two processes that want the same one unpack it once. Data are not flushed file by
+file (a sync of fifteen thousand files would take minutes): after a power cut a file may be empty, and
+whoever links a tree compares sizes and times with the manifest, which is flushed.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class Store:
     ) -> StoredWheel:
         """Unpack, verify and compile a wheel into the store, or return it when another process just has.
 
-        `verified` says that the caller has just compared the archive's bytes with `expected.sha256`; otherwise that
-        is done here, before anything is unpacked.
+        `verified` says that the caller has just compared the archive's bytes with `expected.sha256`;
+        otherwise that is done here, before anything is unpacked.
 
         Raises:
             IntegrityError: the archive is not the one that is locked, or breaks the format.
@@ -159,7 +159,8 @@ class Store:
         return header, load_entries(content, header)
 
     def check(self, wheel: StoredWheel) -> tuple[str, ...]:
-        """Return the paths of files that are missing or differ in kind, mode, size or time; fast, hashes nothing."""
+        """Return the paths of files that are missing or differ in kind, mode, size or time; fast, hashes
+        nothing."""
         header, entries = self.entries(wheel)
         return tuple(entry.path for entry in entries if not _looks_right(wheel, entry, header.mtime_ns))
 
@@ -202,8 +203,8 @@ class Store:
     def _sweep_leftovers(self, tree: Path) -> int:
         """Remove the scratch folders of one wheel; only for the holder of its lock, who alone may have one.
 
-        A worker that outlives its killed pypm for a moment may still be writing into such a folder. So no folder is
-        used twice, and one that cannot be removed now is left to the next sweep.
+        A worker that outlives its killed pypm for a moment may still be writing into such a folder. So no
+        folder is used twice, and one that cannot be removed now is left to the next sweep.
         """
         removed = 0
         for leftover in self.cache.scratch.glob(f"{tree.name}.*"):

@@ -1,6 +1,7 @@
 """Wheels made to measure: good ones by default, hostile ones by overriding exactly one thing.
 
-The archive is written byte by byte, because `zipfile` refuses to write most of what an unpacker must refuse to read.
+The archive is written byte by byte, because `zipfile` refuses to write most of what must be
+refused when read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from typing import IO
 from packaging.utils import NormalizedName, canonicalize_name
 
 from pypm.digest import sha256_file
-from pypm.model.artifact import Sha256
 from pypm.model.target import Interpreter, Target
 from pypm.paths import Cache
 from pypm.store.adoption import Expected
@@ -192,7 +192,7 @@ def expected(archive: Path, name: str = "demo", version: str | None = "1.0") -> 
 
 @dataclass
 class PlainWorker:
-    """The inside as an ordinary child process: for tests of the rooms above the sandbox, never for the product."""
+    """The inside as an ordinary child process: for tests of the store, never for the product."""
 
     process: subprocess.Popen[bytes]
 
@@ -253,9 +253,3 @@ def unpacker(
     return Unpacker(
         runner or PlainRunner(), interpreter(), readable=folders, writable=cache.scratch, limits=limits
     )
-
-
-__all__ = [
-    "Entry", "PlainRunner", "PlainWorker", "Sha256", "WheelBuilder", "expected", "interpreter", "make_zip", "pack",
-    "record_row", "unpacker",
-]  # fmt: skip

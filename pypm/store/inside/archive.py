@@ -1,9 +1,9 @@
 """A zip reader that accepts one reading of an archive only.
 
-Two programs that read one archive differently can be shown different content: one verifies what the other does
-not install. So whatever leaves room for a second reading is refused: local headers that differ from the central
-directory, overlapping or hidden bytes, names in an unknown encoding, two entries that one file system could
-merge. `zipfile` tolerates most of these.
+Two programs that read one archive differently can be shown different content: one verifies what the other
+does not install. So whatever leaves room for a second reading is refused: local headers that differ from
+the central directory, overlapping or hidden bytes, names in an unknown encoding, two entries that one file
+system could merge. `zipfile` tolerates most of these.
 
 Source: PKWARE APPNOTE 6.3.10; the sections are named at the checks.
 """

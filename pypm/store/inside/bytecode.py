@@ -1,7 +1,7 @@
 """Compile sources once, for every environment that will ever link them.
 
-The files are "unchecked hash" ones: they are valid whatever the times on disk say, and the interpreter never reads
-the source to find out, which is right for a tree that nobody may change.
+The files are "unchecked hash" ones: they are valid whatever the times on disk say, and the interpreter
+never reads the source to find out, which is right for a tree that nobody may change.
 
 Source: PEP 552.
 """
@@ -24,8 +24,8 @@ _UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: bit 0 hash-based, bit 1 
 def compile_sources(staging: str, sources: list[str], mtime_ns: int) -> list[tuple[str, int, str]]:
     """Compile each source below `staging`; return (path, size, sha256) of what was written.
 
-    A source that does not compile (a template, a file for another Python) stays without bytecode, as with every
-    installer; so does one whose bytecode the wheel itself brings.
+    A source that does not compile (a template, a file for another Python) stays without bytecode, as with
+    every installer; so does one whose bytecode the wheel itself brings.
     """
     warnings.simplefilter("ignore")
     written = []

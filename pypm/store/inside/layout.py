@@ -192,8 +192,8 @@ _STARTUP_MODULES = frozenset(("sitecustomize", "usercustomize"))
 def startup_carrier(path: str, scheme: Scheme) -> bool:
     """Tell whether a file at `path` runs, or can run, without being asked for.
 
-    `.pth` files and the two customisation modules run with every start of the interpreter; a program named like a
-    tool of the system runs in its stead when the environment is active.
+    `.pth` files and the two customisation modules run with every start of the interpreter; a program named
+    like a tool of the system runs in its stead when the environment is active.
     """
     folder, _, name = path.rpartition("/")
     if folder == "bin":

@@ -1,6 +1,7 @@
 """The text files of a `.dist-info`: RECORD, WHEEL, METADATA's first lines, entry points.
 
-Source: the PyPA specifications "Recording installed projects", "Binary distribution format" and "Entry points".
+Source: the PyPA specifications "Recording installed projects", "Binary distribution format" and "Entry
+points".
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 It serves many wheels, so the cost of starting an interpreter in a sandbox is paid once.
 
-Requests: `{"do": "unpack", "archive": ..., "staging": ..., "site_packages": ..., "include": ...,
-"limits": [...], "mtime_ns": ..., "threads": ...}` and `{"do": "compile", "staging": ..., "sources": [...], "mtime_ns": ...}`.
-Answers: `{"ok": ...}`, `{"refused": [code, message]}` or `{"failed": [errno, message]}`.
+Requests: `{"do": "unpack", "archive": ..., "staging": ..., "site_packages": ..., "include": ..., "limits":
+[...], "mtime_ns": ..., "threads": ...}` and `{"do": "compile", "staging": ..., "sources": [...],
+"mtime_ns": ...}`. Answers: `{"ok": ...}`, `{"refused": [code, message]}` or `{"failed": [errno, message]}`.
 """
 
 from __future__ import annotations
