@@ -1,4 +1,4 @@
-"""Where `pypm` starts: a `run` with a ready plan goes straight into the sandbox, the rest to the command line.
+"""Where `pypm` starts: a `run` with a ready plan goes right into the sandbox, the rest to the command line.
 
 This module and what it imports before the sandbox is entered is the fast path; `tests/test_fast_path.py`
 holds the list of modules that it may load.

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pypm.errors import InternalError, PypmError, StorageError
+from pypm.files import storage_errors
 from pypm.workflow.report import SilentTask, Task
 
 if TYPE_CHECKING:
@@ -197,10 +198,13 @@ def as_pypm_error(error: BaseException) -> PypmError:
     if isinstance(error, PypmError):
         return error
     if isinstance(error, OSError) and error.strerror:
-        where = f" at `{os.fsdecode(error.filename)}`" if isinstance(error.filename, (str, bytes)) else ""
-        told = StorageError(f"the system refused{where}: {error.strerror}", reference="operating-system")
-        told.__cause__ = error.__cause__
-        return told
+        named = isinstance(error.filename, (str, bytes))
+        try:
+            with storage_errors(f"use `{os.fsdecode(error.filename)}`" if named else "do this"):
+                raise error
+        except StorageError as told:
+            told.__cause__ = error.__cause__
+            return told
     return InternalError(
         f"pypm met a state that it believed to be impossible: {type(error).__name__}: {error}",
         reference="bug",

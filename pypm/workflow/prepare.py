@@ -101,9 +101,10 @@ class _Found:
 
 def _look(supply: Supply, preparation: Preparation) -> _Found:
     context = supply.context
+    target = context.interpreter.target  # First: without an interpreter there is no use in a new lock.
     current = current_lock(context, preparation)
     selection = choose_selection(preparation.selection, current)
-    picks = select(current, context.interpreter.target, selection, settings=context.project.settings)
+    picks = select(current, target, selection, settings=context.project.settings)
     builder = open_builder(supply)
     plan = supply.plan(picks, builder.find)
     wants_project = selection.project and context.project.is_package

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,6 +83,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         StorageError: a pypm.toml cannot be read.
     """
     configured = _configured(overrides, environ)
+    overrides = _with_environment(overrides, environ)
     start = (overrides.project or Path.cwd()).absolute()
     if overrides.project is not None and not start.is_dir():
         raise UsageError(f"`--project {overrides.project}` is not a folder", reference="no-such-folder")
@@ -100,6 +101,19 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         prerelease=overrides.prerelease,
         exclude_newer=overrides.exclude_newer,
         files=configuration_files(overrides, environ),
+    )
+
+
+def _with_environment(overrides: Overrides, environ: Mapping[str, str]) -> Overrides:
+    """Put the variables of the index flags in place of flags that were not given.
+
+    Commands without these flags (`run`, `export`) must ask the same indexes as those that have them.
+    """
+    return replace(
+        overrides,
+        default_index=overrides.default_index or environ.get("PYPM_DEFAULT_INDEX"),
+        index=overrides.index or tuple(environ.get("PYPM_INDEX", "").split()),
+        find_links=overrides.find_links or tuple(environ.get("PYPM_FIND_LINKS", "").split()),
     )
 
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pypm.errors import ConfigurationError, IntegrityError
+from pypm.files import storage_errors
 from pypm.model.artifact import LockedArtifact, Sha256
 from pypm.model.lock import LockedPackage
 from pypm.model.plan import Pick, Plan
@@ -172,7 +173,8 @@ class Supply:
 
             cache, interpreter = self.context.cache, self.context.interpreter
             for folder in (cache.wheels, cache.builds, cache.scratch):
-                folder.mkdir(parents=True, exist_ok=True)
+                with storage_errors(f"make `{folder}`"):
+                    folder.mkdir(parents=True, exist_ok=True)
             self._unpacker = Unpacker(
                 SandboxedUnpacking(interpreter, home=self.context.home),
                 interpreter,
