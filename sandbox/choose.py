@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -58,7 +59,7 @@ def prepare(policy: Policy) -> dict[str, Any]:
 def spawn(policy: Policy, command: Command) -> Process:
     """Start `command` under `policy` and go on; safe in a process with threads.
 
-    With `Terminal.PTY` nobody relays until `run`'s relay or the caller takes `Process.receive_terminal`.
+    With `Terminal.PTY` the helper relays between the pty inside and the command's stdin and stdout.
     Raises: SandboxError. A set-up that fails later is raised by `Process.wait`.
     """
     return choose_backend(policy).spawn(policy, command)
@@ -70,16 +71,18 @@ def run(policy: Policy, command: Command) -> ExitStatus:
     A first Ctrl-C goes to the command, a second one ends everything inside and is raised.
     Raises: SandboxError if the sandbox could not be made; nothing foreign was run then.
     """
-    with spawn(policy, command) as process:
-        if policy.terminal is Terminal.PTY:
-            from sandbox.terminal import relay
-
-            relay(process)
+    with _terminal_kept(policy), spawn(policy, command) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            with contextlib.suppress(ProcessLookupError):
-                import signal
-
-                process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
             return process.wait()
+
+
+def _terminal_kept(policy: Policy) -> contextlib.AbstractContextManager[None]:
+    """Restore the caller's terminal at the end, where there is a relay that changes it."""
+    if policy.terminal is not Terminal.PTY:
+        return contextlib.nullcontext()
+    from sandbox.terminal import kept
+
+    return kept()

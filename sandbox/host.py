@@ -1,4 +1,4 @@
-"""What this host can enforce, found out by doing it once in a throw-away sandbox, and why not where it cannot.
+"""What this host can enforce, found out by doing it once in a throw-away sandbox, and why not.
 
 The answer holds until the next boot or change of the kernel's settings; whoever asks often keeps it.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from sandbox.command import Command
@@ -40,44 +40,26 @@ class Host:
 def probe() -> Host:
     """Try the real thing, stage by stage; takes some tens of milliseconds and is kept for this process."""
     system = os.uname()
-    facts = {
-        "platform": sys.platform,
-        "machine": system.machine,
-        "kernel": system.release,
-        "boot_id": _boot_id(),
-    }
+    host = Host(
+        platform=sys.platform,
+        machine=system.machine,
+        kernel=system.release,
+        boot_id=_boot_id(),
+        namespaces=False,
+    )
     try:
         from sandbox.linux.syscalls import landlock_abi
 
-        abi = landlock_abi()
         process_view = _try(Policy(), "/proc/self/stat")
+        host = replace(host, namespaces=True, process_view=process_view, landlock_abi=landlock_abi())
+        layers = Mount.overlay("/layers", ("/usr/bin", "/usr/lib"))
+        return replace(host, overlay=_try(Policy(mounts=(layers,)), "/layers"))
     except SandboxError as error:
         from sandbox.linux.causes import mend
 
         stage = error.stage if isinstance(error, SetupError) else "platform"
         number = error.errno if isinstance(error, SetupError) else 0
-        return Host(
-            **facts,
-            namespaces=False,
-            failed_stage=stage,
-            cause=error.message,
-            mend=error.hint or mend(stage, number),
-        )
-    try:
-        overlay = _try(Policy(mounts=(Mount.overlay("/layers", ("/usr/bin", "/usr/lib")),)), "/layers")
-        cause = mending = stage = None
-    except SetupError as error:
-        overlay, cause, mending, stage = False, error.message, error.hint, error.stage
-    return Host(
-        **facts,
-        namespaces=True,
-        process_view=process_view,
-        overlay=overlay,
-        landlock_abi=abi,
-        failed_stage=stage,
-        cause=cause,
-        mend=mending,
-    )
+        return replace(host, failed_stage=stage, cause=error.message, mend=error.hint or mend(stage, number))
 
 
 def _try(policy: Policy, path: str) -> bool:

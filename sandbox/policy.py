@@ -18,7 +18,25 @@ from sandbox.errors import PolicyError
 MAXIMUM_LAYERS = 500
 """OVL_MAX_STACK of fs/overlayfs."""
 NEVER_WRITABLE = frozenset(
-    "/ /bin /boot /dev /etc /home /lib /lib32 /lib64 /opt /proc /root /run /sbin /sys /usr /var".split()
+    [
+        "/",
+        "/bin",
+        "/boot",
+        "/dev",
+        "/etc",
+        "/home",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/opt",
+        "/proc",
+        "/root",
+        "/run",
+        "/sbin",
+        "/sys",
+        "/usr",
+        "/var",
+    ]
 )
 """Host directories that no policy may hand out for writing as a whole."""
 NEVER_A_SOURCE = ("/proc", "/sys")

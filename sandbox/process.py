@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import signal
-import socket
 import subprocess
 import time
 
@@ -19,22 +18,19 @@ _KILL_GRACE_SECONDS = 5.0
 
 
 class Process:
-    """One sandbox. Closing it, or losing it to the garbage collector with its process, ends what runs inside."""
+    """One sandbox. Leaving its `with` block, or the end of this process, ends what runs inside."""
 
-    def __init__(
-        self, *, helper: subprocess.Popen[bytes], lifeline: int, result: int, terminal: socket.socket | None
-    ) -> None:
+    def __init__(self, *, helper: subprocess.Popen[bytes], lifeline: int, result: int) -> None:
         self._helper = helper
         self._lifeline = lifeline
         self._result = result
-        self._terminal = terminal
         self._told = b""
         self._status: ExitStatus | None = None
         self._failure: SetupError | None = None
 
     @property
     def pid(self) -> int:
-        """The host's pid of the process that stands outside for the sandbox: it ends when the sandbox does."""
+        """The host's pid of the helper, which ends when the sandbox does."""
         return self._helper.pid
 
     def pidfd(self) -> int:
@@ -114,13 +110,6 @@ class Process:
             with contextlib.suppress(SetupError):
                 self.wait()
 
-    def receive_terminal(self) -> int | None:
-        """The master side of the pty inside, or None if the set-up failed before there was one."""
-        assert self._terminal is not None, "the policy has no pty"
-        _, descriptors, _, _ = socket.recv_fds(self._terminal, 1, 1)
-        self._terminal.close()
-        return descriptors[0] if descriptors else None
-
     def _read_result(self, deadline: float | None) -> None:
         """Read the helper's result to its end. Raises: TimeoutError."""
         poll = select.poll()
@@ -140,8 +129,6 @@ class Process:
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
-        if self._terminal is not None:
-            self._terminal.close()
 
     def _conclude(self, returncode: int) -> None:
         """Turn what the helper told into a status or a failure."""

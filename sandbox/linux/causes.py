@@ -68,7 +68,7 @@ def _sysctl(name: str) -> str | None:
 def mend(stage: str, number: int) -> str | None:
     """What to do about a set-up that failed after the clone, where the errno tells."""
     denied = number in (errno.EPERM, errno.EACCES)
-    if denied and stage.split(" ")[0] in ("map_ids", "keyring", "loopback", "hostname", "root"):
+    if denied and stage.split(" ", maxsplit=1)[0] in ("map_ids", "keyring", "loopback", "hostname", "root"):
         # Ubuntu 23.10 and newer let anybody make a user namespace and then refuse every capability in it.
         profile = APPARMOR_PROFILE.format(interpreter=os.path.realpath(sys.executable))
         return (

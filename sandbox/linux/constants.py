@@ -77,7 +77,9 @@ SECCOMP_MODE_FILTER = 2
 LANDLOCK_CREATE_RULESET_VERSION = 1
 LANDLOCK_RULE_PATH_BENEATH = 1
 
-# linux/sockios.h, linux/if.h
+# linux/socket.h, linux/net.h, linux/sockios.h, linux/if.h
+AF_INET = 2
+SOCK_DGRAM = 2
 SIOCGIFFLAGS = 0x8913
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1

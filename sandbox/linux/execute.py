@@ -8,9 +8,11 @@ from sandbox.linux.report import send_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.linux.operations import Operation
 
-PERFORM = {
+PERFORM: dict[str, Callable[..., None]] = {
     "scrub": namespaces.scrub,
     "map_ids": namespaces.become_unprivileged,
     "keyring": namespaces.keyring,
@@ -45,7 +47,7 @@ def perform(operations: tuple[Operation, ...], context: Context) -> bool:
     try:
         for name, *arguments in operations:
             PERFORM[name](context, *arguments)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor must hear of it
+    except BaseException as error:
         target = next((f" {word}" for word in reversed(arguments[:2]) if isinstance(word, str)), "")
         send_failure(context.report, f"{name}{target}", error)
         return False

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import marshal
 import os
+import signal
 import sys
 
 
 def main() -> None:
     """Read the launch, run it, write the result."""
+    # A signal that comes before the sandbox is there waits for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.SIGSYS + 1))
     with open(int(sys.argv[1]), "rb") as stream:  # noqa: PTH123 - a descriptor, not a path
         launch = marshal.load(stream)  # noqa: S302 - written by the process that started us
     sys.path[:0] = [launch["package"]]
     sys.path += launch["libraries"]
 
     from sandbox.errors import SandboxError
-    from sandbox.linux import report
+    from sandbox.linux import report, syscalls
     from sandbox.linux.launch import Request, run_plan
 
     request = Request(launch["argv"], launch["cwd"])
+    syscalls.use_python_prctl()
+    request.account = True
     request.keep = launch["keep"]
     request.lifeline = launch["lifeline"]
-    request.terminal = launch["terminal"]
     try:
         ended = run_plan(launch["plan"], request)
         usage = (ended.user_seconds, ended.system_seconds, ended.peak_memory_bytes)
@@ -33,7 +37,7 @@ def main() -> None:
     except (SandboxError, OSError) as error:
         stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)
         result = ("failed", stage, number or 0, str(error), getattr(error, "hint", None) or "")
-    report.send(launch["result"], result)  # type: ignore[arg-type] - a wider record for our own parent
+    report.send(launch["result"], result)
     os._exit(0)
 
 

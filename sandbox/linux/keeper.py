@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from sandbox.errors import SetupError
 from sandbox.linux import placeholders, report
 
 TYPE_CHECKING = False

@@ -25,7 +25,7 @@ _RIGHTS_BY_ABI = {0: 0, 1: 13, 2: 14, 3: 15, 4: 15}
 
 
 def restrict(writable: tuple[str, ...], descriptors: tuple[int, ...]) -> int:
-    """Confine the calling thread to reading everywhere and writing below `writable`; return the ABI, 0 for none.
+    """Confine this thread to reading everywhere and writing below `writable`; return the ABI or 0.
 
     `descriptors` are handed to the payload: reopening them through `/dev/stdout` and the like must go on
     working, so the files behind them are allowed too.

@@ -18,6 +18,7 @@ from sandbox.linux.operations import VERSION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.linux.operations import Plan
+    from sandbox.terminal import Relay
 
 
 class Outcome:
@@ -45,7 +46,7 @@ class Outcome:
 class Request:
     """What of a launch is not in the plan."""
 
-    __slots__ = ("additions", "argv", "cwd", "keep", "lifeline", "terminal")
+    __slots__ = ("account", "additions", "argv", "cwd", "keep", "lifeline")
 
     def __init__(self, argv: tuple[str, ...], cwd: str) -> None:
         self.argv = argv
@@ -56,8 +57,8 @@ class Request:
         """Descriptors beyond 2 that the payload gets."""
         self.lifeline = -1
         """Read end of a pipe whose writer, when it goes, takes the sandbox along."""
-        self.terminal = -1
-        """Socket that the master side of the pty is to be sent over; -1 relays right here."""
+        self.account = False
+        """Whether to ask the kernel what was used; the answer's type alone costs an import."""
 
 
 def replay(
@@ -97,18 +98,17 @@ def run_plan(plan: Plan, request: Request) -> Outcome:
 def _supervise(plan: Plan, request: Request, kept: keeper.Keeper) -> Outcome:
     """Clone pid 1 and stay with it."""
     relayed = None
-    if plan["terminal"] and request.terminal < 0:
+    if plan["terminal"]:
         from sandbox.terminal import Relay
 
         relayed = Relay()
-        request.terminal = relayed.inside
     try:
-        pid, records = _start(plan, request)
+        pid, records = _start(plan, request, -1 if relayed is None else relayed.inside)
         kept.watch(pid)
         if relayed is not None:
-            relayed.begin()
+            relayed.begin(pid, records)
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed)
-        told = report.receive(records)
+        told = report.receive(records, b"" if relayed is None else relayed.told)
         os.close(records)
     finally:
         if relayed is not None:
@@ -116,11 +116,11 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper) -> Outcome:
     return _outcome(told, timed_out, usage)
 
 
-def _start(plan: Plan, request: Request) -> tuple[int, int]:
+def _start(plan: Plan, request: Request, terminal: int) -> tuple[int, int]:
     """Clone pid 1; return its pid and the read end of the report."""
     context = Context(request.argv, request.cwd, {**plan["environment"], **request.additions}, request.keep)
-    context.host_net = os.stat("/proc/self/ns/net").st_ino
-    context.terminal = request.terminal
+    context.host_net = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 - no pathlib on this path
+    context.terminal = terminal
     if os.geteuid() == 0 and os.getgroups():
         os.setgroups([])
     read_end, context.report = os.pipe()
@@ -146,21 +146,22 @@ _LIFELINES: list[int] = []
 
 
 def _oversee(
-    pid: int, limit_seconds: float | None, request: Request, relayed: object | None
+    pid: int, limit_seconds: float | None, request: Request, relayed: Relay | None
 ) -> tuple[bool, tuple[float, float, int]]:
     """Wait for pid 1, forwarding what comes; return whether the time was up, and what was used."""
     deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
     timed_out = False
     interrupts = 0
+    wait = signals.wait if relayed is None else relayed.wait
     if request.lifeline >= 0:
         _watch(request.lifeline)
     while True:
-        ended, _, usage = os.wait4(pid, os.WNOHANG)
-        if ended:
+        used = _reap(pid, account=request.account)
+        if used is not None:
             while _LIFELINES:
                 os.close(_LIFELINES.pop())
-            return timed_out, (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
-        number = signals.wait(None if deadline is None else deadline - time.monotonic())
+            return timed_out, used
+        number = wait(None if deadline is None else deadline - time.monotonic())
         if number == 0:
             timed_out, deadline = True, None
             os.kill(pid, signals.SIGKILL)
@@ -176,6 +177,14 @@ def _oversee(
             os.kill(pid, signals.SIGCONT)
         elif number in signals.FORWARDED:
             os.kill(pid, number)
+
+
+def _reap(pid: int, *, account: bool) -> tuple[float, float, int] | None:
+    """What pid 1 and everything under it used, once it has ended: user and system seconds, peak bytes."""
+    if not account:
+        return (0.0, 0.0, 0) if os.waitpid(pid, os.WNOHANG)[0] else None
+    ended, _, usage = os.wait4(pid, os.WNOHANG)
+    return (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024) if ended else None
 
 
 def _watch(lifeline: int) -> None:

@@ -44,12 +44,12 @@ def mirror(context: Context, path: str) -> None:
     except FileNotFoundError:
         return
     if stat.S_ISLNK(status.st_mode):
-        symlink(context, path, os.readlink(path))
+        symlink(context, path, os.readlink(path))  # noqa: PTH115 - no pathlib on this path
     else:
         bind(context, path, path, writable=False, optional=True, device=False)
 
 
-def bind(  # noqa: PLR0913 - the operation's own fields
+def bind(  # noqa: PLR0913, PLR0917 - the operation's own fields
     context: Context, source: str, target: str, writable: bool, optional: bool, device: bool
 ) -> None:
     """Show a host path, read-only unless `writable`, never with set-user-id files, devices only if asked."""
@@ -157,7 +157,7 @@ def symlink(context: Context, target: str, destination: str) -> None:
 
 
 def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
-    """Make `base/parts...` read-only; pin the directories on the way; cover a placeholder where one stands."""
+    """Make `base/parts...` read-only, pinning the way to it; cover a placeholder where one stands."""
     path = base
     for index, part in enumerate(parts):
         path = f"{path}/{part}"

@@ -80,24 +80,14 @@ def keyring(_: Context) -> None:
 
 def loopback(context: Context) -> None:
     """Bring `lo` up by ioctl and check that no other interface is. Source: netdevice(7)."""
-    import _socket
-    import fcntl
-
     if os.stat("self/ns/net", dir_fd=context.host_proc).st_ino == context.host_net:
         raise fail("loopback", "the sandbox is still in the host's network")
-    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0)
-    try:
-        for _, name in _socket.if_nameindex():
-            request = name.encode().ljust(16, b"\0")
-            answer = fcntl.ioctl(sock.fileno(), c.SIOCGIFFLAGS, request + bytes(24))
-            flags = int.from_bytes(answer[16:18], "little")
-            if name == "lo":
-                up = (flags | c.IFF_UP).to_bytes(2, "little")
-                fcntl.ioctl(sock.fileno(), c.SIOCSIFFLAGS, request + up + bytes(22))
-            elif flags & c.IFF_UP:
-                raise fail("loopback", f"the network interface `{name}` is up inside the sandbox")
-    finally:
-        sock.close()
+    syscalls.set_interface_flags("lo", syscalls.interface_flags("lo") | c.IFF_UP)
+    # Two lines of headings, then `name: counters`. Kernels may put idle tunnel devices into every namespace.
+    for line in _read("/proc/self/net/dev").splitlines()[2:]:
+        name = line.partition(b":")[0].strip().decode()
+        if name != "lo" and syscalls.interface_flags(name) & c.IFF_UP:
+            raise fail("loopback", f"the network interface `{name}` is up inside the sandbox")
 
 
 def hostname(_: Context, name: str) -> None:

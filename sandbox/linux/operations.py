@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def scrub() -> Operation:
-    """Overwrite the caller's arguments and environment in this process's memory, and check that they are gone."""
+    """Overwrite the caller's arguments and environment in this process's memory, and check it."""
     return ("scrub",)
 
 

@@ -53,7 +53,7 @@ def drop_privileges(_: Context) -> None:
 
 
 def give_up_privileges() -> None:
-    """Empty the bounding, ambient, inheritable, permitted and effective sets of this process; for init too."""
+    """Empty all five capability sets of this process; init does so too."""
     known = 0
     for known in range(64):
         try:
@@ -79,7 +79,7 @@ def landlock(context: Context, writable: tuple[str, ...]) -> None:
 
 
 def enter(context: Context) -> None:
-    """Stand in the command's directory and hold only its descriptors; unlisted, it always comes before seccomp."""
+    """Stand in the command's directory and hold only its descriptors."""
     try:
         os.chdir(context.cwd)
     except OSError as error:
@@ -114,7 +114,7 @@ def execute(context: Context) -> None:
     failure: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     for candidate in candidates:
         try:
-            os.execve(candidate, context.argv, context.environment)
+            os.execve(candidate, context.argv, context.environment)  # noqa: S606 - the point of it all
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 failure = error

@@ -23,7 +23,7 @@ _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Entry = tuple[str, tuple[str, ...], bool, bool]
-    """(bind source, parts below it, is a directory, must exist whole rather than be masked at the first gap)."""
+    """(bind source, parts below it, is a directory, made whole instead of masked at the first gap)."""
     Held = tuple[int, str, int]
     """(directory descriptor, name in it, locked descriptor)."""
 

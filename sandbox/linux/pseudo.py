@@ -17,18 +17,18 @@ _LINKS = (
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 )
-_MASKED = (
-    # They tell on the machine or on other processes...
-    "kcore keys key-users timer_list sched_debug latency_stats kmsg kallsyms kpagecount kpageflags kpagecgroup "
-    "interrupts vmallocinfo slabinfo "
-    # ... or change it; kernel uid 0 without any capability still owns these.
-    "sysrq-trigger mtrr acpi asound bus fs irq scsi driver"
-).split()
+_TELLING = (
+    "kcore keys key-users timer_list sched_debug latency_stats kmsg kallsyms kpagecount kpageflags "
+    "kpagecgroup interrupts vmallocinfo slabinfo"
+)
+"""Files and directories of `/proc` that tell on the machine or on other processes."""
+_CHANGING = "sysrq-trigger mtrr acpi asound bus fs irq scsi driver"
+"""Those that change it: kernel uid 0 owns them even without any capability."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 def devices(context: Context) -> None:
-    """Six harmless nodes of the host's, a pty file system and a shared memory directory of the sandbox's own."""
+    """Six harmless nodes of the host's, and a pty file system of the sandbox's own."""
     for name in _NODES:
         mounts.bind(context, f"/dev/{name}", f"/dev/{name}", writable=True, optional=False, device=True)
     for name, destination in _LINKS:
@@ -55,7 +55,7 @@ def proc(context: Context) -> None:
         os.chdir("/")
     context.has_proc = True
     _forbid_third_namespace(context)
-    for name in _MASKED:
+    for name in f"{_TELLING} {_CHANGING}".split():
         mounts.mask(context, f"/proc/{name}")
     mounts.file(context, _BOOT_ID, b"00000000-0000-0000-0000-000000000000\n", 0o444)
     mounts.read_only(context, "/proc/sys")

@@ -13,7 +13,9 @@ from sandbox.errors import SetupError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Record = tuple[str | int, ...]
+    from typing import Any
+
+    Record = tuple[Any, ...]
 
 FAILED = "failed"
 """(FAILED, stage, errno, message, hint)"""
@@ -48,9 +50,8 @@ def send_failure(descriptor: int, stage: str, error: BaseException) -> None:
     send(descriptor, record)
 
 
-def receive(descriptor: int) -> list[Record]:
-    """Every record until all writers have gone."""
-    content = b""
+def receive(descriptor: int, content: bytes = b"") -> list[Record]:
+    """Every record until all writers have gone; `content` was read before."""
     while block := os.read(descriptor, 65536):
         content += block
     return split(content)

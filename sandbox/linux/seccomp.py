@@ -28,19 +28,25 @@ from sandbox.linux.numbers import LAST_KNOWN, TABLES
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """AUDIT_ARCH_* of linux/audit.h by `uname -m`."""
 
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 DENIED = (
     # The mount tree: masks and read-only flags stay as they are.
-    "mount umount2 pivot_root chroot open_tree open_tree_attr move_mount fsopen fsconfig fsmount fspick "
-    "mount_setattr setns "
-    # Other processes and handles to files by number instead of by path.
-    "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd name_to_handle_at open_by_handle_at "
+    *_names("mount umount2 pivot_root chroot open_tree open_tree_attr move_mount mount_setattr setns"),
+    *_names("fsopen fsconfig fsmount fspick"),
+    # Other processes, and files by handle instead of by path.
+    *_names("ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd name_to_handle_at open_by_handle_at"),
     # Large kernel interfaces with a history.
-    "bpf perf_event_open userfaultfd fanotify_init add_key request_key keyctl modify_ldt lookup_dcookie "
-    "uselib "
+    *_names("bpf perf_event_open userfaultfd fanotify_init add_key request_key keyctl"),
+    *_names("modify_ldt lookup_dcookie uselib"),
     # The machine itself.
-    "kexec_load kexec_file_load init_module finit_module delete_module reboot swapon swapoff acct quotactl "
-    "quotactl_fd settimeofday clock_settime sethostname setdomainname iopl ioperm syslog vhangup"
-).split()
+    *_names("kexec_load kexec_file_load init_module finit_module delete_module reboot swapon swapoff acct"),
+    *_names("quotactl quotactl_fd settimeofday clock_settime sethostname setdomainname iopl ioperm syslog"),
+    "vhangup",
+)
 """Answered with EPERM."""
 
 ABSENT = ("clone3", "openat2", "io_uring_setup", "io_uring_enter", "io_uring_register")

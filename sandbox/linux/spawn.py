@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import os
-import socket
 import subprocess
 import sys
 from functools import cache
@@ -25,7 +24,6 @@ def spawn(plan: op.Plan, command: Command) -> Process:
     """
     lifeline_read, lifeline_write = os.pipe()
     result_read, result_write = os.pipe()
-    outside, inside = socket.socketpair() if plan["terminal"] else (None, None)
     launch = {
         "plan": plan,
         "argv": command.argv,
@@ -33,14 +31,12 @@ def spawn(plan: op.Plan, command: Command) -> Process:
         "keep": command.pass_fds,
         "lifeline": lifeline_read,
         "result": result_write,
-        "terminal": -1 if inside is None else inside.fileno(),
         "package": str(_HELPER.parents[2]),
         "libraries": list(_libraries()),
     }
-    ours = [lifeline_read, result_write] + ([] if inside is None else [inside.fileno()])
     document = os.memfd_create("launch")
     try:
-        with open(document, "wb", closefd=False) as stream:  # noqa: PTH123 - a descriptor, not a path
+        with open(document, "wb", closefd=False) as stream:
             marshal.dump(launch, stream)
         os.lseek(document, 0, os.SEEK_SET)
         helper = subprocess.Popen(
@@ -49,8 +45,9 @@ def spawn(plan: op.Plan, command: Command) -> Process:
             stdin=command.stdin,
             stdout=command.stdout,
             stderr=command.stderr,
-            pass_fds=(document, *ours, *command.pass_fds),
-            start_new_session=True,
+            pass_fds=(document, lifeline_read, result_write, *command.pass_fds),
+            # A relay belongs to the terminal's foreground; anything else must not get its signals twice.
+            start_new_session=not plan["terminal"],
             cwd="/",
         )
     except BaseException:
@@ -61,9 +58,7 @@ def spawn(plan: op.Plan, command: Command) -> Process:
         os.close(document)
         os.close(lifeline_read)
         os.close(result_write)
-        if inside is not None:
-            inside.close()
-    return Process(helper=helper, lifeline=lifeline_write, result=result_read, terminal=outside)
+    return Process(helper=helper, lifeline=lifeline_write, result=result_read)
 
 
 @cache

@@ -1,7 +1,8 @@
 """The only ctypes of the Linux backend: one typed function a system call, `OSError` on failure.
 
-python-prctl serves `prctl` where it is installed. Where it is not (pypm's own bootstrap runs the sandbox
-to compile it) the same calls go through libc's `prctl`, so that no restriction ever depends on it.
+python-prctl serves `prctl` in the helper that `spawn` starts and in probes, once `use_python_prctl` found it.
+`replay` cannot afford the two milliseconds of its import, and a bootstrap may run the sandbox in order to
+compile it; there the same calls go through libc's, so that no restriction depends on what is installed.
 """
 
 from __future__ import annotations
@@ -12,11 +13,6 @@ import os
 from sandbox.errors import UnsupportedError
 from sandbox.linux import constants as c
 from sandbox.linux.numbers import TABLES
-
-try:
-    from prctl import prctl as _python_prctl
-except ImportError:
-    _python_prctl = None
 
 MACHINE = os.uname().machine
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -58,6 +54,28 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
     """Source: mount(2)."""
     words = [None if text is None else os.fsencode(text) for text in (source, target, kind, options)]
     _call("mount", words[0], words[1], words[2], flags, words[3])
+
+
+def interface_flags(name: str) -> int:
+    """Whether a network interface is up, and more. Source: netdevice(7), SIOCGIFFLAGS."""
+    return int.from_bytes(_interface_request(c.SIOCGIFFLAGS, name, 0), "little")
+
+
+def set_interface_flags(name: str, flags: int) -> None:
+    """Source: netdevice(7), SIOCSIFFLAGS."""
+    _interface_request(c.SIOCSIFFLAGS, name, flags)
+
+
+def _interface_request(request: int, name: str, flags: int) -> bytes:
+    """One ioctl on a throw-away socket, without importing `_socket`; `struct ifreq` is 40 bytes."""
+    sock = _call("socket", c.AF_INET, c.SOCK_DGRAM | os.O_CLOEXEC, 0)
+    try:
+        content = name.encode().ljust(16, b"\0") + flags.to_bytes(2, "little") + bytes(22)
+        buffer = ctypes.create_string_buffer(content, len(content))
+        _call("ioctl", sock, request, ctypes.addressof(buffer))
+        return buffer.raw[16:18]
+    finally:
+        os.close(sock)
 
 
 def umount(target: str, flags: int) -> None:
@@ -129,18 +147,36 @@ def set_limit(resource: int, value: int) -> None:
     _call("prlimit64", 0, resource, _pack(value, value))
 
 
-def prctl(option: int, argument: int = 0, second: int = 0) -> int:
-    """Source: prctl(2); python-prctl where it is installed and knows the option."""
-    if _python_prctl is not None and second == 0 and option not in (c.PR_CAP_AMBIENT,):
-        try:
-            return int(_python_prctl(option, argument))
-        except ValueError:
-            pass  # python-prctl refuses options that are newer than it is; libc does not.
-    result: int = _PRCTL(option, argument, second, 0, 0)
+def _libc_prctl(option: int, argument: int = 0) -> int:
+    """Through libc, as variadic `unsigned long` arguments."""
+    result: int = _PRCTL(option, argument, 0, 0, 0)
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl({option}): {os.strerror(number)}")
     return result
+
+
+_prctl = _libc_prctl
+
+
+def use_python_prctl() -> bool:
+    """Let python-prctl make the calls from here on, if it is installed; say whether it is."""
+    global _prctl  # noqa: PLW0603 - one seam, set once at the start of a process
+    try:
+        from prctl import prctl as imported
+    except ImportError:
+        return False
+    _prctl = imported
+    return True
+
+
+def prctl(option: int, argument: int = 0) -> int:
+    """Source: prctl(2)."""
+    try:
+        return int(_prctl(option, argument))
+    except ValueError:
+        # python-prctl refuses what it was not compiled to know, such as a capability of a newer kernel.
+        return _libc_prctl(option, argument)
 
 
 def clear_ambient_capabilities() -> None:
@@ -194,6 +230,12 @@ def install_filter(program: bytes) -> None:
     length = len(program) // 8
     header = length.to_bytes(8, "little") + ctypes.addressof(buffer).to_bytes(8, "little")
     _call("seccomp", c.SECCOMP_SET_MODE_FILTER, 0, header)
+
+
+def signalfd(numbers: tuple[int, ...]) -> int:
+    """A descriptor that is readable while one of these blocked signals is pending. Source: signalfd(2)."""
+    mask = sum(1 << (number - 1) for number in numbers)
+    return _call("signalfd4", -1, _pack(mask), 8, os.O_CLOEXEC)
 
 
 def zero_memory(start: int, end: int) -> None:

@@ -22,7 +22,7 @@ SHOWN = (
     "/etc/magic",
     "/etc/fonts",
 )
-"""Nothing here is private to the machine or its users; `/etc/ssl/private` and its like are left out by name."""
+"""Nothing here is private to the machine or its users; `/etc/ssl/private` and its like are left out."""
 SHOWN_WITH_NETWORK = ("/etc/resolv.conf",)
 USER_NAME = "sandbox"
 

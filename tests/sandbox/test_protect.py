@@ -1,0 +1,128 @@
+"""Protected paths, and the placeholders that stand in for those that do not exist."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox import Command, Mount, SetupError, spawn
+from sandbox.linux import placeholders
+from tests.sandbox.conftest import Ended, policy, run_spawned, shell
+
+Launch = Callable[..., Ended]
+
+
+def _writable(project: Path, *more: Mount) -> tuple[Mount, ...]:
+    return (Mount.bind(str(project), writable=True), *more)
+
+
+def test_existing_files_and_directories_become_read_only(launch: Launch, project: Path) -> None:
+    (project / "pyproject.toml").write_text("kept")
+    (project / ".git" / "hooks").mkdir(parents=True)
+    mounts = _writable(
+        project, Mount.protect(f"{project}/pyproject.toml"), Mount.protect(f"{project}/.git/hooks")
+    )
+    script = (
+        "echo x >pyproject.toml; rm -f pyproject.toml; mv pyproject.toml other; echo x >.git/hooks/pre-commit; "
+        "ln pyproject.toml other; mv .git moved; rm -rf .git; touch .git/index allowed; cat pyproject.toml"
+    )
+    ended = launch(policy(*mounts), shell(script), str(project))
+    assert ended.stdout == "kept"
+    assert (project / "pyproject.toml").read_text() == "kept"
+    assert sorted(os.listdir(project)) == [".git", "allowed", "pyproject.toml"]
+    assert sorted(os.listdir(project / ".git")) == ["hooks", "index"]
+    assert os.listdir(project / ".git" / "hooks") == []
+
+
+def test_missing_paths_cannot_be_created_and_leave_nothing(launch: Launch, project: Path) -> None:
+    mounts = _writable(
+        project,
+        Mount.protect(f"{project}/pypm.lock"),
+        Mount.protect(f"{project}/.git/hooks", directory=True),
+        Mount.protect(f"{project}/.git/config"),
+        Mount.overlay(f"{project}/deep/.venv", ("/usr/bin", "/usr/lib")),
+    )
+    script = (
+        "echo x >pypm.lock; mkdir -p .git/hooks; mv .git away; rm -rf pypm.lock .git deep; ln -s /tmp .git; "
+        "test -e deep/.venv/env && echo overlay; touch allowed"
+    )
+    ended = launch(policy(*mounts), shell(script), str(project))
+    assert ended.stdout == "overlay\n"
+    assert os.listdir(project) == ["allowed"]
+
+
+def test_a_link_in_the_project_leads_the_setup_nowhere(launch: Launch, project: Path) -> None:
+    (project / "inside").mkdir()
+    (project / "outside").mkdir()
+    (project / "inside" / ".venv").symlink_to(project / "outside")
+    (project / "inside" / "dir").symlink_to("/")
+    for mount in (
+        Mount.tmpfs(f"{project}/inside/.venv/x"),
+        Mount.protect(f"{project}/inside/.venv"),
+        Mount.file(f"{project}/inside/dir/planted", b"x"),
+        Mount.symlink(f"{project}/inside/dir/planted", "x"),
+    ):
+        configuration = policy(Mount.bind(f"{project}/inside", writable=True), mount)
+        if launch is run_spawned:
+            with pytest.raises(SetupError):
+                launch(configuration, ("true",))
+        else:
+            assert "SetupError" in launch(configuration, ("true",)).stderr
+    assert os.listdir(project / "outside") == []
+    assert sorted(os.listdir(project / "inside")) == [".venv", "dir"]
+    assert not Path("/planted").exists()
+
+
+def test_sandboxes_that_share_a_placeholder_keep_it_for_each_other(namespaces: None, project: Path) -> None:
+    configuration = policy(*_writable(project, Mount.protect(f"{project}/pypm.lock")))
+    waiting = Command(
+        argv=shell("until test -e go; do sleep 0.02; done; echo x >pypm.lock"), cwd=str(project)
+    )
+    with spawn(configuration, waiting) as long:
+        while not (project / "pypm.lock").exists():
+            time.sleep(0.01)
+        run_spawned(configuration, ("true",))
+        assert placeholders.is_placeholder((project / "pypm.lock").lstat())
+        (project / "go").touch()
+        assert long.wait().returncode != 0
+    assert os.listdir(project) == ["go"]
+
+
+def test_a_placeholder_that_a_crash_left_is_taken_over(launch: Launch, project: Path) -> None:
+    os.close(os.open(project / "pypm.lock", os.O_CREAT | os.O_RDONLY, 0o1400))
+    os.chmod(project / "pypm.lock", 0o1400)
+    ended = launch(policy(*_writable(project, Mount.protect(f"{project}/pypm.lock"))), shell("true"))
+    assert ended.returncode == 0
+    assert os.listdir(project) == []
+
+
+def test_what_the_host_puts_in_the_place_is_never_removed(project: Path) -> None:
+    held = placeholders.acquire(((str(project), ("a", "b"), True, True),))
+    assert (project / "a" / "b").is_dir()
+    os.chmod(project / "a", 0o700)
+    (project / "a" / "users").write_text("data")
+    placeholders.release(held)
+    assert os.listdir(project / "a") == ["users"]
+
+
+def test_empty_files_and_directories_of_a_user_are_not_placeholders(project: Path) -> None:
+    (project / "file").touch(0o400)
+    (project / "dir").mkdir(0o500)
+    entries = ((str(project), ("file",), False, False), (str(project), ("dir",), True, False))
+    assert not placeholders.missing(entries)
+    assert placeholders.acquire(entries) == []
+
+
+def test_a_lock_outlives_neither_process(project: Path) -> None:
+    entry = (str(project), ("x",), False, False)
+    first, second = placeholders.acquire((entry,)), placeholders.acquire((entry,))
+    placeholders.release(first)
+    assert (project / "x").exists()
+    placeholders.release(second)
+    assert not (project / "x").exists()
+    assert subprocess.run(["ls", "-A", project], capture_output=True, check=True).stdout == b""
