@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pypm.errors import IndexAccessError
+from pypm.codec.simple import parse_page
+from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.auth import Login, Logins, environment_login, origin, split_login
 from pypm.index.client import Client, NetworkSettings
 from pypm.index.transport import Resolver, is_inward
@@ -268,6 +269,31 @@ def test_a_proxy_of_the_environment_is_used(server: IndexServer, monkeypatch: py
     with Client(NetworkSettings(retries=0)) as client:
         client.get("http://index.invalid/simple/demo/")
     assert server.requests[0].headers["host"] == "index.invalid"
+
+
+def test_an_exception_from_proxies_is_no_proxy(server: IndexServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "somewhere.invalid")
+    with Client(NetworkSettings(retries=0)) as client:
+        assert client.get(f"{server.url}/demo/").status == 200
+        assert client._direct
+
+
+def test_a_redirect_to_a_login_form_is_named(server: IndexServer, client: Client) -> None:
+    server.fault("/simple/demo/", Fault.redirect("/session/login"))
+    server.add_raw("/session/login", b"<p>Welcome</p>")
+    answer = client.get_page(f"{server.url}/demo/")
+    with pytest.raises(IndexAccessError) as raised:
+        parse_page(answer.content, answer.headers["content-type"], url=answer.url)
+    assert raised.value.reference == "index-login-page"
+
+
+def test_a_missing_file_of_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with Client(NetworkSettings(retries=0)) as client, pytest.raises(ConfigurationError) as raised:
+        client.get("https://127.0.0.1:9/")
+    assert "SSL_CERT_FILE" in str(raised.value.hint)
 
 
 def test_login_urls_are_split() -> None:

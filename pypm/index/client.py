@@ -294,7 +294,8 @@ class Client:
         )
         try:
             context = httpx.create_ssl_context(trust_env=settings.trust_environment)
-            self._direct = not (settings.trust_environment and urllib.request.getproxies())
+            proxies = urllib.request.getproxies() if settings.trust_environment else {}
+            self._direct = not proxies.keys() - {"no"}
             if self._direct:
                 transport = DirectTransport(context, self._resolver, settings.connections)
                 return httpx.Client(transport=transport, timeout=timeout, trust_env=False)
