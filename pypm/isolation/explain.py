@@ -47,7 +47,7 @@ def _lines(policy: Policy) -> Iterator[str]:
     for item in fields(policy.limits):
         value = getattr(policy.limits, item.name)
         if value is not None:
-            yield f"limit        {item.name.replace('_', ' ')}: {value:g}"
+            yield f"limit        {item.name.replace('_', ' ')}: {value}"
     yield f"must hold    {' '.join(sorted(item.value for item in policy.require)) or 'nothing'}"
 
 
