@@ -181,5 +181,5 @@ def _damaged(tree: Path) -> IntegrityError:
     return IntegrityError(
         f"the manifest `{tree / 'manifest'}` is damaged",
         reference="damaged-manifest",
-        hint="run `pypm verify --repair`, or `pypm cache clean` to fetch everything anew",
+        hint="`pypm cache clean` removes the store; the next sync fetches and unpacks all anew",
     )

@@ -133,5 +133,5 @@ def _poisoned(wheel: StoredWheel, path: str, what: str) -> IntegrityError:
     return IntegrityError(
         f"the file `{path}` of `{wheel.name}` in the store {what} since it was unpacked",
         reference="store-changed",
-        hint=f"run `pypm verify --repair`, or remove `{wheel.tree}`; the next sync unpacks it anew",
+        hint="something wrote to the store; `pypm cache clean` removes it, the next sync unpacks all anew",
     )

@@ -28,6 +28,8 @@ from pypm.store.unpacker import malformed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _INSTALLER = b"pypm\n"
 _ROOTS = ("prefix", "scripts")
+_MAX_DEPTH = 120
+"""Each level holds a descriptor open; the unpacker refuses paths of more than a hundred parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,9 +198,9 @@ def merkle_root(unpacked: Unpacked, expected: Expected, *, subject: str) -> Sha2
 
 
 def write_derived(
-    prefix: Path, dist_info: str, entries: tuple[ManifestEntry, ...], mtime_ns: int
+    tree_fd: int, dist_info: str, entries: tuple[ManifestEntry, ...], mtime_ns: int
 ) -> tuple[ManifestEntry, ...]:
-    """Write INSTALLER and RECORD into `dist_info` (below `prefix`); return their entries.
+    """Write INSTALLER and RECORD into `dist_info` (below `prefix/`) of an opened tree; return their entries.
 
     RECORD is written anew, not copied: it lists where the files are now, the bytecode included, so that
     every tool that reads an environment finds or removes all of them.
@@ -206,7 +208,7 @@ def write_derived(
     site_packages = dist_info.rpartition("/")[0]
     written = []
     if not any(entry.path == f"{dist_info}/INSTALLER" for entry in entries):
-        written.append(_write(prefix, f"{dist_info}/INSTALLER", _INSTALLER, mtime_ns))
+        written.append(_write(tree_fd, f"{dist_info}/INSTALLER", _INSTALLER, mtime_ns))
     rows = [
         RecordRow(
             path=record_path(entry.path, site_packages),
@@ -218,7 +220,7 @@ def write_derived(
     ]
     rows.append(RecordRow(path=record_path(f"{dist_info}/RECORD", site_packages)))
     content = dump_record(sorted(rows, key=lambda row: row.path))
-    written.append(_write(prefix, f"{dist_info}/RECORD", content, mtime_ns))
+    written.append(_write(tree_fd, f"{dist_info}/RECORD", content, mtime_ns))
     return tuple(written)
 
 
@@ -229,18 +231,44 @@ def record_path(path: str, site_packages: str) -> str:
     return "../" * (site_packages.count("/") + 1) + path
 
 
-def _write(prefix: Path, path: str, content: bytes, mtime_ns: int) -> ManifestEntry:
-    target = prefix / path
-    target.write_bytes(content)
-    target.chmod(0o444)
-    os.utime(target, ns=(mtime_ns, mtime_ns))
+def _write(tree_fd: int, path: str, content: bytes, mtime_ns: int) -> ManifestEntry:
+    folder_fd = _open_folder(tree_fd, f"prefix/{path}".rpartition("/")[0])
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with open(os.open(path.rpartition("/")[2], flags, 0o444, dir_fd=folder_fd), "wb") as stream:  # noqa: PTH123
+            stream.write(content)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o444)
+            os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
+    finally:
+        os.close(folder_fd)
     return ManifestEntry(
         path=path, mode=0o444, size_bytes=len(content), sha256=sha256_hex(content), derived=True
     )
 
 
-def check_tree(staging: Path, entries: Iterable[ManifestEntry], mtime_ns: int, *, subject: str) -> None:
-    """Compare the tree on disk with its entries and make its folders read-only.
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def open_tree(path: Path) -> int:
+    """Open a tree's own folder; an `OSError` when a link stands there."""
+    return os.open(path, _FOLDER)
+
+
+def _open_folder(tree_fd: int, path: str) -> int:
+    """Open a folder below a tree, following no link: a worker must not make the host write elsewhere."""
+    folder_fd = os.dup(tree_fd)
+    for name in path.split("/"):
+        try:
+            below_fd = os.open(name, _FOLDER, dir_fd=folder_fd)
+        finally:
+            os.close(folder_fd)
+        folder_fd = below_fd
+    return folder_fd
+
+
+def check_tree(tree_fd: int, entries: Iterable[ManifestEntry], mtime_ns: int, *, subject: str) -> None:
+    """Compare an opened tree with its entries and make its folders read-only.
 
     Raises:
         IntegrityError: a file is missing, another is there, or one differs in kind, mode, size or time.
@@ -249,8 +277,8 @@ def check_tree(staging: Path, entries: Iterable[ManifestEntry], mtime_ns: int, *
         f"prefix/{entry.path}" if not entry.path.startswith("../") else entry.path[3:]: entry
         for entry in entries
     }
-    with storage_errors(f"check `{staging}`"):
-        for path, status in _walk(staging, ""):
+    with storage_errors(f"check what was unpacked of `{subject}`"):
+        for path, status in _walk(tree_fd, "", subject):
             entry = pending.pop(path, None)
             if entry is None:
                 raise malformed(subject, f"it left `{path}` behind")
@@ -261,12 +289,20 @@ def check_tree(staging: Path, entries: Iterable[ManifestEntry], mtime_ns: int, *
         raise malformed(subject, f"`{min(pending)}` does not exist")
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as found:
-        for entry in found:
-            path = f"{prefix}{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), path + "/")
-                Path(entry.path).chmod(0o555)
-            else:
-                yield path, entry.stat(follow_symlinks=False)
+def _walk(folder_fd: int, prefix: str, subject: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield everything that is no folder, by descriptors: links are seen, never followed."""
+    if prefix.count("/") > _MAX_DEPTH:
+        raise malformed(subject, "it nests folders without end")
+    with os.scandir(folder_fd) as found:
+        names = [entry.name for entry in found]
+    for name in names:
+        status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            yield prefix + name, status
+            continue
+        below_fd = os.open(name, _FOLDER, dir_fd=folder_fd)
+        try:
+            yield from _walk(below_fd, f"{prefix}{name}/", subject)
+            os.fchmod(below_fd, 0o555)
+        finally:
+            os.close(below_fd)

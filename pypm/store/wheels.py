@@ -1,14 +1,15 @@
 """The store: wheels unpacked once, verified, compiled, read-only, shared by every environment.
 
-A tree is made under `scratch/` and renamed to its place when it is complete, so a tree that exists is
-whole. One lock a wheel: two processes that want the same one unpack it once. Data are not flushed file by
-file (a sync of fifteen thousand files would take minutes): after a power cut a file may be empty, and
-whoever links a tree compares sizes and times with the manifest, which is flushed.
+A tree is made under `scratch/`, checked under `adopting/` and renamed to its place when it is complete, so
+a tree that exists is whole. One lock a wheel: two processes that want the same one unpack it once. Data are
+not flushed file by file (a sync of fifteen thousand files would take minutes): after a power cut a file may
+be empty, and whoever links a tree compares sizes and times with the manifest, which is flushed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import stat
@@ -33,6 +34,7 @@ from pypm.store.adoption import (
     Unpacked,
     check_tree,
     merkle_root,
+    open_tree,
     parse_answer,
     parse_compiled,
     sources,
@@ -116,8 +118,7 @@ class Store:
             try:
                 return self._add(staging, tree, archive, expected, unpacker)
             except BaseException:
-                with contextlib.suppress(StorageError):
-                    remove_tree(staging)
+                self._sweep_leftovers(tree)
                 raise
 
     def _add(
@@ -131,10 +132,18 @@ class Store:
         root = merkle_root(unpacked, expected, subject=archive.name)
         compiled = unpacker.compile(request, sources(unpacked, unpacker.site_packages))
         entries = (*unpacked.entries, *parse_compiled(compiled, unpacked, subject=archive.name))
-        with storage_errors(f"write `{staging}`"):
-            dist_info = f"{unpacker.site_packages}/{unpacked.dist_info}"
-            entries += write_derived(staging / "prefix", dist_info, entries, mtime_ns)
-        check_tree(staging, entries, mtime_ns, subject=archive.name)
+        # Out of the workers' reach by path; from here on no link that they may have left is followed.
+        adopting = self._adopting / staging.name
+        with storage_errors(f"write `{adopting}`"):
+            self._adopting.mkdir(parents=True, exist_ok=True)
+            staging.rename(adopting)
+            tree_fd = open_tree(adopting)
+            try:
+                dist_info = f"{unpacker.site_packages}/{unpacked.dist_info}"
+                entries += write_derived(tree_fd, dist_info, entries, mtime_ns)
+                check_tree(tree_fd, entries, mtime_ns, subject=archive.name)
+            finally:
+                os.close(tree_fd)
         wheel = _stored_wheel(expected, unpacked, root, tree)
         manifest = dump_manifest(
             wheel,
@@ -142,8 +151,8 @@ class Store:
             site_packages=unpacker.site_packages,
             mtime_ns=mtime_ns,
         )
-        write_atomically(staging / "manifest", manifest, mode=0o444)
-        _publish(staging, tree)
+        write_atomically(adopting / "manifest", manifest, mode=0o444)
+        _publish(adopting, tree)
         return wheel
 
     def entries(self, wheel: StoredWheel) -> tuple[ManifestHeader, tuple[ManifestEntry, ...]]:
@@ -187,7 +196,8 @@ class Store:
 
     def sweep(self) -> int:
         """Remove what killed processes left in the scratch folder; return how many leftovers there were."""
-        names = [path.name for path in self.cache.scratch.iterdir()] if self.cache.scratch.is_dir() else []
+        folders = [folder for folder in (self.cache.scratch, self._adopting) if folder.is_dir()]
+        names = [path.name for folder in folders for path in folder.iterdir()]
         removed = 0
         for name in sorted({name.partition(".")[0] for name in names if _LEFTOVER.fullmatch(name)}):
             tree = self.cache.store / name[:2] / name
@@ -207,11 +217,17 @@ class Store:
         folder is used twice, and one that cannot be removed now is left to the next sweep.
         """
         removed = 0
-        for leftover in self.cache.scratch.glob(f"{tree.name}.*"):
+        pattern = f"{tree.name}.*"
+        for leftover in (*self.cache.scratch.glob(pattern), *self._adopting.glob(pattern)):
             with contextlib.suppress(StorageError):
                 remove_tree(leftover)
                 removed += 1
         return removed
+
+    @property
+    def _adopting(self) -> Path:
+        """Where trees lie while the host checks them: on the store's file system, and in no sandbox."""
+        return self.cache.store / "adopting"
 
     def _lock_file(self, tree: Path) -> Path:
         return self.cache.store / "locks" / f"{tree.name}.lock"

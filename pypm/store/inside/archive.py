@@ -36,6 +36,7 @@ _FLAGS_ALLOWED = _FLAG_DESCRIPTOR | _FLAG_UTF8 | (1 << 1) | (1 << 2)
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 _CHUNK_BYTES = 1 << 18
 _MAX_PATH_BYTES = 1024
+_MAX_PARTS = 100
 _MAX_NAME_BYTES = 255  # NAME_MAX of every common file system
 
 
@@ -363,6 +364,8 @@ def check_path(path: str) -> None:
         raise Refusal("unsafe-path", f"the name `{shown}` is absolute")
     if not path or any(part in ("", ".", "..") for part in parts):
         raise Refusal("unsafe-path", f"the name `{shown}` leaves the archive or is not canonical")
+    if len(parts) > _MAX_PARTS:
+        raise Refusal("unsafe-path", f"the name `{shown[:80]}...` has too many parts")
     encoded = path.encode("utf-8")
     if len(encoded) > _MAX_PATH_BYTES or any(len(part.encode("utf-8")) > _MAX_NAME_BYTES for part in parts):
         raise Refusal("unsafe-path", f"the name `{shown[:80]}...` is too long")
