@@ -45,7 +45,7 @@ class Fork:
         stated: list[Incompatibility] = []
         for dependency in dependencies:
             target = packages.named(dependency.name, dependency.source)
-            allowed = packages.all[target].versions.mask(dependency.specifier)
+            allowed = packages.allowed(target, dependency)
             if dependency.is_constraint:
                 allowed |= ABSENT
             stated.append(self.engine.require(parents, dependency, target, allowed))

@@ -20,9 +20,9 @@ from pypm.resolve.inputs import Inputs
 from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Dependency:
-    """One requirement, ready to be solved."""
+    """One requirement, ready to be solved. Equal ones are one object, so they compare and hash by identity."""
 
     name: NormalizedName
     specifier: SpecifierSet
@@ -72,6 +72,7 @@ class Lowering:
     def __init__(self, inputs: Inputs, markers: Markers) -> None:
         self._inputs = inputs
         self._markers = markers
+        self._interned: dict[object, Dependency] = {}
         self._exclusions = frozenset(inputs.settings.exclusions)
         self._overrides = _by_name(inputs.settings.overrides)
         self._constraints = _by_name(inputs.settings.constraints)
@@ -119,7 +120,8 @@ class Lowering:
         self, requirements: Iterable[Requirement], outer: int, seen: frozenset[str]
     ) -> Iterator[tuple[Requirement, int]]:
         """Replace `project[extra]` by what the extra holds: an extra may be made of others."""
-        for requirement in requirements:
+        # A file lists requirements in any order, and none of them may decide anything.
+        for requirement in sorted(requirements, key=str):
             guard = self._markers.diagram.conjoin(outer, self._markers.parse(requirement.marker))
             if canonicalize_name(requirement.name) != self._inputs.project:
                 yield requirement, guard
@@ -168,11 +170,28 @@ class Lowering:
         for chosen, where in written:
             extras = tuple(sorted({canonicalize_name(extra) for extra in chosen.extras}))
             for source, part in self._sourced(name, where):
-                yield Dependency(name, chosen.specifier, part, extras, source)
+                yield self._dependency(name, chosen.specifier, part, extras, source)
                 for constraint in self._constraints.get(name, ()):
                     both = diagram.conjoin(part, self._markers.parse(constraint.marker))
                     if both != FALSE:
-                        yield Dependency(name, constraint.specifier, both, (), source, is_constraint=True)
+                        yield self._dependency(name, constraint.specifier, both, None, source)
+
+    def _dependency(
+        self,
+        name: NormalizedName,
+        specifier: SpecifierSet,
+        guard: int,
+        extras: tuple[NormalizedName, ...] | None,
+        source: Source | None,
+    ) -> Dependency:
+        """Return the one object for a dependency; without extras at all it is a constraint."""
+        key = (name, str(specifier), guard, extras, source)
+        found = self._interned.get(key)
+        if found is None:
+            found = self._interned[key] = Dependency(
+                name, specifier, guard, extras or (), source, extras is None
+            )
+        return found
 
     def _sourced(self, name: NormalizedName, guard: int) -> Iterator[tuple[Source | None, int]]:
         """Part a requirement by the markers of the package's sources; what none covers has no source."""
@@ -224,6 +243,6 @@ def _by_name(requirements: Iterable[Requirement]) -> dict[NormalizedName, list[R
 
 
 def _in_order(dependencies: Iterable[Dependency]) -> tuple[Dependency, ...]:
-    """Order by name, then by text: the order in which a file lists requirements must not decide anything."""
-    unique = {repr((d.name, d.text, d.guard, d.source, d.is_constraint)): d for d in dependencies}
-    return tuple(sorted(unique.values(), key=lambda d: (d.name, d.is_constraint, d.text, d.guard)))
+    """Order by name, then by what is asked for: that is the order in which packages are first met."""
+    unique = dict.fromkeys(dependencies)
+    return tuple(sorted(unique, key=lambda d: (d.name, d.is_constraint, str(d.specifier), d.extras)))

@@ -46,6 +46,7 @@ class Packages:
         self.all: list[Package] = []
         self._numbers: dict[object, int] = {}
         self._metadata: dict[tuple[int, int], CandidateMetadata | Unavailable] = {}
+        self._allowed: dict[tuple[int, Dependency], int] = {}
         self._dependencies: dict[tuple[int, int, NormalizedName | None], tuple[Dependency, ...]] = {}
         self.proposition("project", project)
 
@@ -85,6 +86,14 @@ class Packages:
                 package.absence = absence
                 package.versions = VersionList(())
             self.all.append(package)
+        return found
+
+    def allowed(self, number: int, dependency: Dependency) -> int:
+        """Return the versions of a package that a dependency admits."""
+        key = (number, dependency)
+        found = self._allowed.get(key)
+        if found is None:
+            found = self._allowed[key] = self.all[number].versions.mask(dependency.specifier)
         return found
 
     def candidate(self, number: int, bit: int) -> Candidate:
