@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +18,7 @@ from pypm.index.client import Client, NetworkSettings
 from pypm.index.download import Job, archive_path, download, download_all
 from pypm.index.sizes import fill_sizes
 from pypm.model.artifact import IndexFile, LockedArtifact, Sha256
+from tests.conftest import CHECKOUT
 from tests.support.index_server import Archive, Fault, IndexServer
 
 CONTENT = random.Random(1).randbytes(1 << 20)
@@ -293,3 +297,40 @@ def test_sizes_are_asked_where_unknown(server: IndexServer, client: Client) -> N
     )
     assert [file.size_bytes for file in fill_sizes(client, files)] == [len(CONTENT), 7, None]
     assert server.count(PATH, method="HEAD") == 1
+
+
+def test_a_process_killed_in_the_middle_leaves_what_the_next_takes_over(
+    server: IndexServer, client: Client, destination: Path
+) -> None:
+    """Cut by SIGKILL again and again, at whatever byte: nothing is lost, and nothing comes twice."""
+    server.fault(PATH, Fault(drip_seconds=0.01, drip_bytes=20_000), times=3)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from pypm.index.client import Client, NetworkSettings\n"
+        "from pypm.index.download import download\n"
+        "from pypm.model.artifact import LockedArtifact\n"
+        "url, filename, sha256, size, place = sys.argv[1:]\n"
+        "artifact = LockedArtifact(filename=filename, sha256=sha256, size_bytes=int(size))\n"
+        "download(Client(NetworkSettings(trust_environment=False)), [url], artifact, Path(place))\n"
+    )
+    arguments = [server.root + PATH, ARCHIVE.filename, ARCHIVE.sha256, str(len(CONTENT)), str(destination)]
+    part = destination.with_name(destination.name + ".part")
+    reached = 0
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, "-c", program, *arguments], cwd=CHECKOUT)
+        deadline = time.monotonic() + 20
+        while not (part.exists() and part.stat().st_size >= reached + 100_000):
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        child.kill()
+        child.wait()
+        assert not destination.exists()
+        reached = part.stat().st_size
+    watcher = Watcher()
+    download(client, [server.root + PATH], locked(), destination, progress=watcher)
+    assert destination.read_bytes() == CONTENT
+    assert watcher.received == len(CONTENT) - reached
+    offsets = [request.headers.get("range", "bytes=0-") for request in server.requests]
+    starts = [int(offset.removeprefix("bytes=").rstrip("-")) for offset in offsets]
+    assert len(starts) == 4
+    assert starts == sorted(starts) and starts[-1] == reached >= 300_000
