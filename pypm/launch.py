@@ -1,4 +1,4 @@
-"""Where `pypm` starts: a `run` with a ready plan goes right into the sandbox, the rest to the command line.
+"""Where `pypm` starts: a call with a ready plan is answered at once, all others by the command line.
 
 This module and what it imports before the sandbox is entered is the fast path; `tests/test_fast_path.py`
 holds the list of modules that it may load.
@@ -28,17 +28,17 @@ def main() -> NoReturn:
 
 
 def replay(arguments: list[str]) -> int | None:
-    """Run the command that `arguments` write by its ready plan; None when there is none or it is not fresh.
+    """Do what `arguments` write by its ready plan; None when there is none or it is not fresh any more.
 
     Whatever cannot be answered here is left to the command line, which finds the same problem and tells it in
     full: no error is rendered on the fast path.
     """
-    if not arguments or arguments[0] != "run":
+    if not arguments or arguments[0] not in ("run", "sync"):
         return None
     from pypm.workflow import plans
 
     call = plans.read_call(arguments)
-    if call is None or plans.has_inline_metadata(call.words, module=call.module):
+    if call is None or (call.words and plans.has_inline_metadata(call.words, module=call.module)):
         return None
     from pypm.paths import cache_folder, project_folder
 
@@ -48,7 +48,9 @@ def replay(arguments: list[str]) -> int | None:
     key = plans.plan_key(call, root, os.environ)
     cache = call.cache_folder or cache_folder(os.environ)
     payload = plans.load(plans.plan_path(os.path.join(cache, "plans-v1"), key), key)  # noqa: PTH118
-    return None if payload is None else _start(payload, call)
+    if payload is None:
+        return None
+    return _start(payload, call) if call.command == "run" else _tell(payload)
 
 
 def _start(payload: dict[str, Any], call: Call) -> int | None:
@@ -66,3 +68,10 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
     except SandboxError:
         # A layer that vanished, a limit of the host: the whole program mends it, or says what is wrong.
         return None
+
+
+def _tell(payload: dict[str, Any]) -> int:
+    """Say that nothing is to do: the environment on disk is the one that was written for this lock."""
+    os.write(2, payload["stderr"].encode())
+    os.write(1, payload["stdout"].encode())
+    return 0

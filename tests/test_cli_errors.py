@@ -1,4 +1,4 @@
-"""Bad input of every kind, through the command line: one clear error each, the right exit code, nothing lost."""
+"""Bad input of every kind, through the command line: one clear error each, the exit code, nothing lost."""
 
 from __future__ import annotations
 

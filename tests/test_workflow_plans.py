@@ -35,7 +35,11 @@ def test_calls_that_a_plan_may_answer(
     "arguments",
     [
         [],
-        ["sync"],
+        ["lock"],
+        ["sync", "-v"],
+        ["sync", "--check"],
+        ["sync", "--json"],
+        ["sync", "surplus"],
         ["-v", "run", "true"],
         ["run"],
         ["run", "--frozen"],
@@ -53,10 +57,16 @@ def test_everything_else_goes_to_the_whole_program(arguments: list[str]) -> None
     assert plans.read_call(arguments) is None
 
 
+def test_a_sync_may_be_answered_by_a_plan_too() -> None:
+    call = plans.read_call(["sync", "--locked", "--extra", "x"])
+    assert call is not None
+    assert (call.command, call.options, call.words) == ("sync", ["--locked", "--extra=x"], [])
+
+
 def key(*options: str) -> tuple:
     call = plans.read_call(["run", *options, "true"])
     assert call is not None
-    return plans.plan_key(call, "/project", {"PYPM_OFFLINE": "1", "HOME": "/x"})
+    return plans.plan_key(call, "/project", {"PYPM_OFFLINE": "1", "LANG": "C"})
 
 
 def test_the_key_knows_options_and_own_variables_but_not_the_command() -> None:
@@ -64,9 +74,10 @@ def test_the_key_knows_options_and_own_variables_but_not_the_command() -> None:
     assert key() != key("--frozen")
     call = plans.read_call(["run", "false"])
     assert call is not None
-    assert plans.plan_key(call, "/project", {"PYPM_OFFLINE": "1", "HOME": "/y"}) == key()
+    assert plans.plan_key(call, "/project", {"PYPM_OFFLINE": "1", "LANG": "de"}) == key()
     assert plans.plan_key(call, "/project", {}) != key()
     assert plans.plan_key(call, "/other", {"PYPM_OFFLINE": "1"}) != key()
+    assert plans.plan_key(call, "/project", {"PYPM_OFFLINE": "1", "PATH": "/elsewhere"}) != key()
 
 
 def saved(tmp_path: Path) -> tuple[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -213,6 +212,8 @@ def _apply(invocation: Invocation) -> None:
 
 
 def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> None:
+    import difflib
+
     close = difflib.get_close_matches(name, known, n=1)
     if name in _KNOWN_ELSEWHERE and _KNOWN_ELSEWHERE[name] in known:
         close = [_KNOWN_ELSEWHERE[name]]

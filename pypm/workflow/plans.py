@@ -1,4 +1,4 @@
-"""Ready run plans: what `pypm run` worked out last time, so that the next time needs none of the machinery.
+"""Ready plans: what `run` and `sync` worked out last time, so that the next time needs none of the machinery.
 
 A plan is found by everything that went into it from the command line and the environment, and is used only
 while every file that it was made from is the same. It holds plain data that `marshal` reads in well under a
@@ -39,10 +39,14 @@ _BOOLEAN_FLAGS = frozenset({
 _VALUE_FLAGS = frozenset({
     "--extra", "--no-extra", "--group", "--no-group", "--only-group", "--project", "-p", "--python",
     "--cache-dir", "--config-file", "--memory", "--cpus", "--timeout", "--pids", "--isolation", "--profile",
-    "--color",
+    "--color", "--expect-digest",
 })  # fmt: skip
 """Flags that a plan can stand for. Those that grant paths depend on the working directory, and the rest ask
 for talk: with any of them the whole program runs."""
+
+_COMMANDS = ("run", "sync")
+_CHOOSING_VARIABLES = ("PATH", "HOME", "PYENV_ROOT", "XDG_CONFIG_HOME", "NO_COLOR")
+"""They decide which interpreter and which configuration is found, and how a line looks."""
 
 _SCRIPT_SUFFIX = ".py"
 _INLINE_METADATA = b"# /// script"
@@ -57,9 +61,10 @@ _KIND_MASK = 0o170000
 class Call:
     """A command line that a plan may answer."""
 
-    __slots__ = ("cache_folder", "module", "options", "project", "words")
+    __slots__ = ("cache_folder", "command", "module", "options", "project", "words")
 
-    def __init__(self) -> None:
+    def __init__(self, command: str) -> None:
+        self.command = command
         self.options: list[str] = []
         """Flags and values as written, the command left out."""
         self.words: list[str] = []
@@ -69,10 +74,10 @@ class Call:
 
 
 def read_call(arguments: Sequence[str]) -> Call | None:
-    """Return the `run` call that `arguments` (without the program) write, or None for anything else."""
-    if not arguments or arguments[0] != "run":
+    """Return the `run` or `sync` call that `arguments` (without the program) write, or None for all else."""
+    if not arguments or arguments[0] not in _COMMANDS:
         return None
-    call = Call()
+    call = Call(arguments[0])
     position, count = 1, len(arguments)
     while position < count:
         word = arguments[position]
@@ -95,7 +100,7 @@ def read_call(arguments: Sequence[str]) -> Call | None:
         call.options.append(name if name not in _VALUE_FLAGS else f"{name}={value}")
         position += 1
     call.words = list(arguments[position:])
-    return call if call.words else None
+    return call if bool(call.words) is (call.command == "run") else None
 
 
 def _note(call: Call, name: str, value: str) -> None:
@@ -135,8 +140,11 @@ def plan_key(call: Call, root: str, environ: Mapping[str, str]) -> tuple[Any, ..
         FORMAT,
         __version__,
         root,
+        call.command,
         tuple(call.options),
         tuple(sorted(item for item in environ.items() if item[0].startswith("PYPM_"))),
+        tuple(environ.get(name) for name in _CHOOSING_VARIABLES),
+        sys.executable,
         (os.isatty(0), os.isatty(1), os.isatty(2)),
         (os.getuid(), os.geteuid(), os.getgid()) if hasattr(os, "getuid") else (),
         sys.implementation.cache_tag,

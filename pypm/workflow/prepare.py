@@ -22,7 +22,6 @@ from pypm.model.wheel import StoredWheel
 from pypm.paths import LOCK_FILE, environment_folder
 from pypm.workflow.builds import Builder
 from pypm.workflow.context import Context
-from pypm.workflow.lock import LockRequest, lock
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
 from pypm.workflow.requirements import open_builder
 from pypm.workflow.select import select
@@ -160,6 +159,8 @@ def current_lock(context: Context, preparation: Preparation) -> Lock:
     known = read_lock_if_any(context)
     if known is not None and known.content_hash == content_hash(context.project):
         return known
+    from pypm.workflow.lock import LockRequest, lock
+
     context.reporter.detail(f"`{LOCK_FILE}` is {'missing' if known is None else 'stale'}: locking")
     return lock(context, LockRequest()).lock
 

@@ -11,10 +11,8 @@ from packaging.utils import canonicalize_name
 
 from pypm.model.artifact import Sha256
 from pypm.model.plan import Pick, Selection
-from pypm.workflow.answers import completed, open_provider, path_hint
 from pypm.workflow.builds import Builder
 from pypm.workflow.dates import absolute
-from pypm.workflow.freeze import freeze
 from pypm.workflow.grants import build_options
 from pypm.workflow.select import select
 from pypm.workflow.supply import Supply
@@ -43,8 +41,11 @@ def resolve_for_interpreter(
         ResolutionError: nothing does.
         IndexAccessError: an index could not be asked.
     """
+    # The resolver and the network client are heavy, and most commands build nothing.
     from pypm.resolve.inputs import Inputs
     from pypm.resolve.solve import resolve
+    from pypm.workflow.answers import completed, open_provider, path_hint
+    from pypm.workflow.freeze import freeze
 
     context = supply.context
     own = context.project

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import sandbox
-from pypm.build.project import watched_files
 from pypm.errors import UsageError
 from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
 from pypm.isolation.variables import MADE, PASSED
-from pypm.paths import environment_folder, lock_file, project_file
 from pypm.workflow import plans
 from pypm.workflow.context import Context
+from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
@@ -145,7 +144,7 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
         "prefixes": variables.prefixes,
         "made": MADE,
     }
-    plans.save(plans.plan_path(str(context.cache.plans), key), key, _facts(context, prepared), payload)
+    plans.save(plans.plan_path(str(context.cache.plans), key), key, facts_of(context, prepared), payload)
 
 
 class _Variables:
@@ -155,16 +154,3 @@ class _Variables:
         patterns = (*PASSED, *options.allow_env)
         self.exact = tuple(sorted({name for name in patterns if not name.endswith("*")} - set(MADE)))
         self.prefixes = tuple(sorted({name[:-1] for name in patterns if name.endswith("*")}))
-
-
-def _facts(context: Context, prepared: Prepared) -> plans.Facts:
-    """Everything on disk that the plan was made from."""
-    root, environment = context.root, prepared.environment
-    read = [project_file(root), lock_file(root), root / ".python-version", *context.settings.files]
-    read += [environment.interpreter.executable, *watched_files(root)]
-    trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
-    return plans.Facts(
-        files=plans.file_facts(map(str, read)),
-        kinds=plans.kind_facts(map(str, (environment.base, *trees, root / ".git", environment_folder(root)))),
-        listings=plans.listing_facts([str(root)] if prepared.environment.project_layers else []),
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -71,6 +70,8 @@ def _names(given: Iterable[str], known: tuple[NormalizedName, ...], kind: str) -
     for text in given:
         name = canonicalize_name(text)
         if name not in known:
+            import difflib
+
             close = difflib.get_close_matches(name, known, n=1)
             listed = ", ".join(f"`{one}`" for one in known) or "none"
             raise UsageError(

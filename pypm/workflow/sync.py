@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from pypm.digest import parse_sha256
-from pypm.environment.writer import read_state, write
+from pypm.environment.writer import STATE_FILE, read_state, write
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
+from pypm.workflow import plans
 from pypm.workflow.context import Context
+from pypm.workflow.freshness import facts_of
 from pypm.workflow.prepare import Preparation, Prepared, foresee, prepare
 from pypm.workflow.selection import SelectionRequest
+
+_NOTHING = "Nothing to do:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +91,24 @@ def sync(context: Context, request: SyncRequest) -> SyncOutcome:
         seconds = time.monotonic() - started
         context.reporter.step("Synced", f"{_count(len(_distributions(environment)))} in {seconds:.2f} s")
     else:
-        context.reporter.step("Nothing to do:", f"{_count(len(_distributions(environment)))} as locked")
+        context.reporter.step(_NOTHING, f"{_count(len(_distributions(environment)))} as locked")
+    _keep_plan(context, prepared)
     return outcome
+
+
+def _keep_plan(context: Context, prepared: Prepared) -> None:
+    """Write the plan that answers the next call like this one: nothing to do, and the digest."""
+    call = plans.read_call(sys.argv[1:])
+    if call is None or context.settings.cache is None:
+        return
+    environment = prepared.environment
+    quiet = any(option in {"-q", "--quiet"} for option in call.options)
+    talk = f"{_NOTHING} {_count(len(_distributions(environment)))} as locked\n"
+    payload = {"stdout": f"sha256:{environment.digest}\n", "stderr": "" if quiet else talk}
+    key = plans.plan_key(call, str(context.root), os.environ)
+    state = environment.location / STATE_FILE
+    facts = facts_of(context, prepared, written=(state, environment.location / "pyvenv.cfg"))
+    plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
 
 
 def _foretold(context: Context, foreseen: Prepared | tuple[str, ...]) -> SyncOutcome:
@@ -98,7 +120,7 @@ def _foretold(context: Context, foreseen: Prepared | tuple[str, ...]) -> SyncOut
     outcome = _compared(foreseen.environment)
     _tell(context, outcome, "Would install", "Would remove")
     if not outcome.changed:
-        context.reporter.step("Nothing to do:", "the environment is as locked")
+        context.reporter.step(_NOTHING, "the environment is as locked")
     return outcome
 
 

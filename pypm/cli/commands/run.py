@@ -14,7 +14,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @click.command(
     cls=SandboxedCommand,
     context_settings={"allow_interspersed_args": False},
-    epilog="Exits with the command's own code; 124 timed out, 125 no sandbox, 126 not executable, 127 not found.",
+    epilog="Exits with the command's own code; 124 timed out, 125 no sandbox, 126 not executable, 127 none.",
 )
 @flag("-m", "--module", is_flag=True, help="COMMAND is a module: `python -m COMMAND`.")
 @selection_flags
