@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-from packaging.utils import NormalizedName
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.wheel import EntryPoint, ManifestEntry, StoredWheel
+
+if TYPE_CHECKING:
+    from packaging.utils import NormalizedName
 
 _MAGIC = b"pypm-manifest 1 "
 _DERIVED, _SAME = "-", "="
@@ -114,7 +115,7 @@ def load_header(content: bytes, *, tree: Path) -> ManifestHeader:
             single[key] = values[0]
     file_count, rows_sha256 = repeated["rows"][0]
     wheel = StoredWheel(
-        name=NormalizedName(single["name"]),
+        name=cast("NormalizedName", single["name"]),
         version=single["version"],
         sha256=Sha256(single["sha256"]),
         merkle_root=Sha256(single["merkle-root"]),

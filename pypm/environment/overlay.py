@@ -8,7 +8,7 @@ wheels bring the same path, the one whose name sorts first wins, on disk as in t
 from __future__ import annotations
 
 import json
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -100,7 +100,7 @@ def _make(environment: Environment, direct_urls: Mapping[str, str]) -> None:
             return
         for leftover in base.parent.glob(f".{base.name}.*"):
             remove_tree(leftover)
-        staging = base.parent / f".{base.name}.{secrets.token_hex(4)}"
+        staging = base.parent / f".{base.name}.{os.urandom(4).hex()}"
         try:
             with storage_errors(f"write `{staging}`"):
                 _Layer(environment, direct_urls, staging).write()

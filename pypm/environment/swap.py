@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import secrets
 import sys
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def swap_in(staging: Path, location: Path) -> None:
             return
         if _exchange(staging, location):
             return
-        old = location.with_name(f"{location.name}.{secrets.token_hex(4)}")
+        old = location.with_name(f"{location.name}.{os.urandom(4).hex()}")
         location.rename(old)
         try:
             staging.rename(location)

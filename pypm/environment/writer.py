@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
     with locked(environment.base.parent / "locks" / f"location-{lock_name}.lock"):
         _check_replaceable(location)
         _sweep(location)
-        staging = location.with_name(f"{location.name}.{secrets.token_hex(4)}")
+        staging = location.with_name(f"{location.name}.{os.urandom(4).hex()}")
         try:
             overlaps = _stage(environment, staging, stamp)
             swap_in(staging, location)

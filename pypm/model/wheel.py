@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from packaging.utils import NormalizedName
+from typing import TYPE_CHECKING
 
 from pypm.model.artifact import Sha256
+
+if TYPE_CHECKING:
+    # Importing `packaging.utils` costs 25 ms, and linking or mounting stored wheels needs the name only.
+    from packaging.utils import NormalizedName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,7 @@ class EntryPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredWheel:
-    """A tree of the store. `prefix/` is laid out like a virtual environment, so it can be an overlay layer."""
+    """A tree of the store. `prefix/` is laid out like a virtual environment: it can be an overlay layer."""
 
     name: NormalizedName
     version: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -114,7 +113,7 @@ class Store:
                     hint="run `pypm cache clean` and try again; if it stays, the index serves another file",
                 )
             self._sweep_leftovers(tree)
-            staging = self.cache.scratch / f"{tree.name}.{secrets.token_hex(4)}"
+            staging = self.cache.scratch / f"{tree.name}.{os.urandom(4).hex()}"
             try:
                 return self._add(staging, tree, archive, expected, unpacker)
             except BaseException:
@@ -182,7 +181,7 @@ class Store:
         """Remove a tree; environments that link its files keep them."""
         with locked(self._lock_file(wheel.tree)):
             # Renamed away first: a reader finds the tree whole or not at all.
-            doomed = self.cache.scratch / f"{wheel.tree.name}.{secrets.token_hex(4)}"
+            doomed = self.cache.scratch / f"{wheel.tree.name}.{os.urandom(4).hex()}"
             with storage_errors(f"remove `{wheel.tree}`"), contextlib.suppress(FileNotFoundError):
                 doomed.parent.mkdir(parents=True, exist_ok=True)
                 wheel.tree.chmod(0o755)
