@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 
@@ -16,6 +17,19 @@ from tests.support.index_server import Fault, IndexServer, make_wheel
 
 QUICK = NetworkSettings(backoff_seconds=0.01, timeout_seconds=5, trust_environment=False)
 WHEEL = make_wheel("demo", "1.0")
+
+
+@pytest.fixture(autouse=True)
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests ask no name server: it may be slow to say that it does not know `.invalid`."""
+    true_lookup = socket.getaddrinfo
+
+    def lookup(host: str, *rest: object, **options: object) -> object:
+        if host.endswith(".invalid"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return true_lookup(host, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pypm.index.transport.socket.getaddrinfo", lookup)
 
 
 @pytest.fixture
@@ -183,7 +197,6 @@ def test_a_public_name_with_a_loopback_address_is_inward(monkeypatch: pytest.Mon
 def test_one_look_up_serves_all_connections(
     server: IndexServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import socket
     from concurrent.futures import ThreadPoolExecutor
 
     asked: list[str] = []
