@@ -17,7 +17,7 @@ from pypm.model.artifact import IndexFile, Sha256
 from pypm.model.candidate import Candidate, CandidateMetadata
 from pypm.model.project import DEFAULT_INDEX_NAME, IndexSource
 from pypm.model.resolution import Edge, Pin, Resolution
-from pypm.workflow.dates import absolute, is_duration
+from pypm.workflow.dates import absolute, end_of, is_duration
 from pypm.workflow.freeze import can_serve, freeze
 
 PROJECT = parse_project(
@@ -138,3 +138,15 @@ NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 def test_date_limits(limit: str, moment: str, counts_back: bool) -> None:
     assert is_duration(limit) is counts_back
     assert absolute(limit, now=lambda: NOW) == moment
+
+
+@pytest.mark.parametrize(
+    ("limit", "end"),
+    [
+        ("2026-01-31", "2026-02-01T00:00:00Z"),
+        ("2026-01-31T00:00:00Z", "2026-01-31T00:00:00Z"),
+        ("2026-01-31T10:00:00+02:00", "2026-01-31T10:00:00+02:00"),
+    ],
+)
+def test_a_date_alone_includes_its_day(limit: str, end: str) -> None:
+    assert end_of(limit) == end

@@ -18,7 +18,7 @@ from pypm.model.lock import Lock
 from pypm.model.project import IndexSource, Project
 from pypm.model.resolution import Pin, Resolution
 from pypm.workflow.context import Context
-from pypm.workflow.dates import absolute
+from pypm.workflow.dates import absolute, end_of
 from pypm.workflow.freeze import can_serve
 
 _PYTHON_MINORS = range(8, 20)
@@ -35,9 +35,9 @@ def open_provider(
         context.indexes,
         ProviderSettings(
             root=context.root,
-            exclude_newer=settings.exclude_newer,
+            exclude_newer=None if settings.exclude_newer is None else end_of(settings.exclude_newer),
             exclude_newer_package={
-                name: absolute(limit) for name, limit in settings.exclude_newer_package.items()
+                name: end_of(absolute(limit)) for name, limit in settings.exclude_newer_package.items()
             },
             no_build=settings.no_build,
             no_build_package=frozenset(settings.no_build_package),

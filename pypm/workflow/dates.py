@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 _WORDS = re.compile(r"\s*(?P<number>\d+)\s*(?P<unit>second|minute|hour|day|week|month|year)s?\s*")
 _ISO = re.compile(
@@ -40,3 +40,12 @@ def absolute(limit: str, *, now: Callable[[], datetime] = lambda: datetime.now(t
         return limit
     moment = now() - timedelta(seconds=seconds)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def end_of(limit: str) -> str:
+    """Return the first moment that an absolute limit leaves out: a date alone still includes its whole day."""
+    try:
+        day = date.fromisoformat(limit)
+    except ValueError:
+        return limit
+    return f"{day + timedelta(days=1)}T00:00:00Z"
