@@ -12,6 +12,7 @@ class Context:
 
     __slots__ = (
         "argv",
+        "covered",
         "covers",
         "cwd",
         "devices",
@@ -65,6 +66,9 @@ class Context:
         self.devices: set[int] = set()
         """st_dev of the file systems that the sandbox made itself: only there are mount points created."""
         self.pinned: set[str] = set()
+        """Directories that became mount points of their own."""
+        self.covered: set[str] = set()
+        """Placeholders that are covered: everything below them is unreachable already."""
         self.covers: dict[bool, int] = {}
         """Something empty to cover placeholders and masked files with: by "is a directory"."""
 

@@ -38,6 +38,7 @@ class Listeners:
             return
         except OSError:
             # No descriptor or memory left. Those who wait are served when others have ended.
+            self._services.tally.saturated(len(self._connections))
             self._watch(0)
             self._services.loop.after(_PAUSE_SECONDS, self._resume)
             return
@@ -50,6 +51,7 @@ class Listeners:
         connection = Connection(self._services, inner, host, port, closed=self._closed)
         self._connections[connection] = None
         if len(self._connections) >= self._max_connections:
+            self._services.tally.saturated(self._max_connections)
             self._watch(0)
         connection.start()
 

@@ -72,6 +72,7 @@ class Loop:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll.register(self._wake, READ)
         self._watched: dict[int, tuple[Watched, int]] = {}
+        self._forgotten: set[int] = set()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._calls: collections.deque[Callable[[], None]] = collections.deque()
@@ -96,6 +97,7 @@ class Loop:
     def forget(self, descriptor: int) -> None:
         """Stop watching; call it before the descriptor is closed."""
         if self._watched.pop(descriptor, None) is not None:
+            self._forgotten.add(descriptor)
             self._epoll.unregister(descriptor)
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
@@ -139,13 +141,16 @@ class Loop:
                 os.close(self._wake)
 
     def _round(self) -> None:
-        for descriptor, events in self._epoll.poll(self._patience()):
+        events_of_round = self._epoll.poll(self._patience())
+        self._forgotten.clear()
+        for descriptor, events in events_of_round:
             if descriptor == self._wake:
                 os.eventfd_read(self._wake)
                 continue
-            # An earlier event of this round may have closed the descriptor, or given its number to another.
+            # An earlier event of this round may have closed the descriptor, and its number may already belong
+            # to another: the event is not that one's. Readiness is told again, so nothing is lost.
             known = self._watched.get(descriptor)
-            if known is not None:
+            if known is not None and descriptor not in self._forgotten:
                 watched = known[0]
                 try:
                     watched.ready(descriptor, events)

@@ -69,6 +69,8 @@ class EgressReport:
     refused_names: tuple[RefusedName, ...] = ()
     refused_servers: tuple[RefusedServer, ...] = ()
     unreachable: tuple[Unreachable, ...] = ()
+    carried_at_most: int | None = None
+    """How many connections at once were carried, if that many were and others had to wait."""
     uncounted: int = 0
     """Refusals beyond what the tables hold."""
     faults: tuple[str, ...] = ()
@@ -91,9 +93,14 @@ class EgressReport:
             f"network: `{each.host}:{each.port}` could not be reached {_times(each.count)}: {each.reason}"
             for each in self.unreachable
         )
+        waited = (
+            (f"network: connections had to wait: {self.carried_at_most} at once are carried",)
+            if self.carried_at_most is not None
+            else ()
+        )
         rest = (f"network: {self.uncounted} more refusals",) if self.uncounted else ()
         faults = (f"network: relay fault: {fault}" for fault in self.faults)
-        return (*names, *servers, *hosts, *rest, *faults)
+        return (*names, *servers, *hosts, *waited, *rest, *faults)
 
 
 def _times(count: int) -> str:
@@ -110,6 +117,7 @@ class Tally:
         self._servers: dict[tuple[str, int, str | None], int] = {}
         self._unreachable: dict[tuple[str, int, str], int] = {}
         self._faults: list[str] = []
+        self._carried_at_most: int | None = None
         self._uncounted = 0
 
     def connected(self, host: str, port: int) -> None:
@@ -145,6 +153,11 @@ class Tally:
         """An allowed host was not reached."""
         self._count(self._unreachable, (host, port, reason))
 
+    def saturated(self, connections: int) -> None:
+        """As many connections as can be carried are; others wait."""
+        with self._lock:
+            self._carried_at_most = connections
+
     def fault(self, text: str) -> None:
         """The relay itself failed."""
         with self._lock:
@@ -174,6 +187,7 @@ class Tally:
                     Unreachable(host=host, port=port, reason=reason, count=count)
                     for (host, port, reason), count in self._unreachable.items()
                 ),
+                carried_at_most=self._carried_at_most,
                 uncounted=self._uncounted,
                 faults=tuple(self._faults),
             )

@@ -161,11 +161,14 @@ def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
     path = base
     for index, part in enumerate(parts):
         path = f"{path}/{part}"
+        if path in context.covered:
+            return
         here = _walk(context, path)
         status = os.fstat(here)
         is_directory = stat.S_ISDIR(status.st_mode)
         if is_placeholder(status):
             _cover(context, here, is_directory)
+            context.covered.add(path)
             return
         if path in context.pinned:
             os.close(here)

@@ -17,7 +17,7 @@ import os
 import stat
 
 FILE_MODE = stat.S_IFREG | stat.S_ISVTX | 0o400
-DIRECTORY_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o500
+DIRECTORY_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o700
 _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 TYPE_CHECKING = False
@@ -73,17 +73,28 @@ def release(held: list[Held]) -> None:
             here = os.stat(name, dir_fd=directory, follow_symlinks=False)
             mine = os.fstat(descriptor)
             if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino) and is_placeholder(mine):
-                remove = os.rmdir if stat.S_ISDIR(mine.st_mode) else os.unlink
-                remove(name, dir_fd=directory)
+                _remove(directory, name, descriptor)
         except OSError as error:
             # EWOULDBLOCK: another sandbox stands on it and will remove it. ENOENT: the user did.
-            # ENOTEMPTY: somebody on the host filled it meanwhile; it is theirs now.
-            if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT, errno.ENOTEMPTY):
+            if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT):
                 raise
         finally:
             os.close(descriptor)
             os.close(directory)
     held.clear()
+
+
+def _remove(directory: int, name: str, descriptor: int) -> None:
+    """Remove a placeholder; a directory that was filled meanwhile becomes an ordinary one, its owner's."""
+    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.unlink(name, dir_fd=directory)
+        return
+    try:
+        os.rmdir(name, dir_fd=directory)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        os.fchmod(descriptor, 0o755)
 
 
 def _acquire_entry(entry: Entry, held: list[Held]) -> None:

@@ -91,6 +91,11 @@ def policy(*mounts: sandbox.Mount, **fields: object) -> sandbox.Policy:
     return sandbox.Policy(**values)  # type: ignore[arg-type]
 
 
+def names(directory: Path) -> list[str]:
+    """What is in a directory, sorted."""
+    return sorted(path.name for path in directory.iterdir())
+
+
 def shell(script: str) -> tuple[str, ...]:
     """A shell script as argv."""
     return ("/bin/sh", "-c", script)

@@ -70,7 +70,7 @@ def test_killing_the_supervisor_leaves_no_process_and_no_placeholder(project: Pa
         words = ["-c", script, str(ROOT), plain, str(project), *argv]
     supervisor = subprocess.Popen([sys.executable, *words])
     _ready(project)
-    assert len(_running(marker)) == 2
+    assert _eventually(lambda: len(_running(marker)) == 2)
     supervisor.kill()
     supervisor.wait()
     assert _eventually(lambda: not _running(marker))
@@ -123,10 +123,10 @@ def test_a_second_interrupt_kills(project: Path) -> None:
 
 
 def test_suspend_and_resume(project: Path) -> None:
-    script = "touch ready; while :; do date +%N >>ticks; sleep 0.02; done"
+    script = "while :; do date +%N >>ticks; sleep 0.02; done"
     configuration = policy(Mount.bind(str(project), writable=True))
     with spawn(configuration, Command(argv=shell(script), cwd=str(project))) as process:
-        _ready(project)
+        assert _eventually((project / "ticks").exists)
         process.send_signal(signal.SIGTSTP)
         assert _eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
         time.sleep(0.1)
@@ -146,7 +146,8 @@ def test_resource_limits(project: Path) -> None:
     limits = Limits(memory_bytes=1 << 29, file_size_bytes=1 << 20, open_files=32, cpu_seconds=1)
     script = """
 import os, resource
-print([resource.getrlimit(n) for n in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_CORE)])
+names = ("AS", "FSIZE", "NOFILE", "CORE")
+print([resource.getrlimit(getattr(resource, "RLIMIT_" + n)) for n in names])
 try: bytearray(1 << 30)
 except MemoryError: print("memory")
 try:

@@ -12,7 +12,7 @@ import pytest
 
 from sandbox import Command, Mount, SetupError, spawn
 from sandbox.linux import placeholders
-from tests.sandbox.conftest import Ended, policy, run_spawned, shell
+from tests.sandbox.conftest import Ended, names, policy, run_spawned, shell
 
 Launch = Callable[..., Ended]
 
@@ -28,15 +28,15 @@ def test_existing_files_and_directories_become_read_only(launch: Launch, project
         project, Mount.protect(f"{project}/pyproject.toml"), Mount.protect(f"{project}/.git/hooks")
     )
     script = (
-        "echo x >pyproject.toml; rm -f pyproject.toml; mv pyproject.toml other; echo x >.git/hooks/pre-commit; "
-        "ln pyproject.toml other; mv .git moved; rm -rf .git; touch .git/index allowed; cat pyproject.toml"
+        "echo x >pyproject.toml; rm -f pyproject.toml; mv pyproject.toml other; "
+        "echo x >.git/hooks/pre-commit; ln pyproject.toml other; mv .git moved; rm -rf .git; touch .git/index allowed; cat pyproject.toml"
     )
     ended = launch(policy(*mounts), shell(script), str(project))
     assert ended.stdout == "kept"
     assert (project / "pyproject.toml").read_text() == "kept"
-    assert sorted(os.listdir(project)) == [".git", "allowed", "pyproject.toml"]
-    assert sorted(os.listdir(project / ".git")) == ["hooks", "index"]
-    assert os.listdir(project / ".git" / "hooks") == []
+    assert names(project) == [".git", "allowed", "pyproject.toml"]
+    assert names(project / ".git") == ["hooks", "index"]
+    assert names(project / ".git" / "hooks") == []
 
 
 def test_missing_paths_cannot_be_created_and_leave_nothing(launch: Launch, project: Path) -> None:
@@ -53,7 +53,7 @@ def test_missing_paths_cannot_be_created_and_leave_nothing(launch: Launch, proje
     )
     ended = launch(policy(*mounts), shell(script), str(project))
     assert ended.stdout == "overlay\n"
-    assert os.listdir(project) == ["allowed"]
+    assert names(project) == ["allowed"]
 
 
 def test_a_link_in_the_project_leads_the_setup_nowhere(launch: Launch, project: Path) -> None:
@@ -73,8 +73,8 @@ def test_a_link_in_the_project_leads_the_setup_nowhere(launch: Launch, project: 
                 launch(configuration, ("true",))
         else:
             assert "SetupError" in launch(configuration, ("true",)).stderr
-    assert os.listdir(project / "outside") == []
-    assert sorted(os.listdir(project / "inside")) == [".venv", "dir"]
+    assert names(project / "outside") == []
+    assert names(project / "inside") == [".venv", "dir"]
     assert not Path("/planted").exists()
 
 
@@ -90,24 +90,24 @@ def test_sandboxes_that_share_a_placeholder_keep_it_for_each_other(namespaces: N
         assert placeholders.is_placeholder((project / "pypm.lock").lstat())
         (project / "go").touch()
         assert long.wait().returncode != 0
-    assert os.listdir(project) == ["go"]
+    assert names(project) == ["go"]
 
 
 def test_a_placeholder_that_a_crash_left_is_taken_over(launch: Launch, project: Path) -> None:
     os.close(os.open(project / "pypm.lock", os.O_CREAT | os.O_RDONLY, 0o1400))
-    os.chmod(project / "pypm.lock", 0o1400)
+    (project / "pypm.lock").chmod(0o1400)
     ended = launch(policy(*_writable(project, Mount.protect(f"{project}/pypm.lock"))), shell("true"))
     assert ended.returncode == 0
-    assert os.listdir(project) == []
+    assert names(project) == []
 
 
 def test_what_the_host_puts_in_the_place_is_never_removed(project: Path) -> None:
     held = placeholders.acquire(((str(project), ("a", "b"), True, True),))
     assert (project / "a" / "b").is_dir()
-    os.chmod(project / "a", 0o700)
     (project / "a" / "users").write_text("data")
     placeholders.release(held)
-    assert os.listdir(project / "a") == ["users"]
+    assert names(project / "a") == ["users"]
+    assert not placeholders.is_placeholder((project / "a").stat())
 
 
 def test_empty_files_and_directories_of_a_user_are_not_placeholders(project: Path) -> None:

@@ -45,7 +45,7 @@ class Session:
     def expect(self, text: bytes) -> None:
         deadline = time.monotonic() + 10
         while text not in self.seen:
-            assert select.select([self.fd], [], [], deadline - time.monotonic())[0], self.seen
+            assert select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0], self.seen
             self.seen += self._read()
         self.seen = self.seen.partition(text)[2]
 
@@ -56,8 +56,14 @@ class Session:
             return b""
 
     def end(self) -> int:
-        while block := self._read():
+        """The exit code, negative for a signal; a program that does not end is a failure, not a hang."""
+        deadline = time.monotonic() + 10
+        while select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not (block := self._read()):
+                break
             self.seen += block
+        else:
+            os.kill(self.pid, signal.SIGKILL)
         status = os.waitpid(self.pid, 0)[1]
         os.close(self.fd)
         return os.waitstatus_to_exitcode(status)
@@ -97,13 +103,22 @@ def test_job_control_in_a_shell(way: str) -> None:
     time.sleep(0.2)
     session.send(b"\x1a")
     session.expect(b"Stopped")
-    session.send(b"kill %1; exit 8\r")
+    session.expect(b"prompt> ")
+    session.send(b"fg\r")
+    session.expect(b"sleep 60")
+    time.sleep(0.2)
+    session.send(b"\x03")
+    session.expect(b"prompt> ")
+    session.send(b"exit 8\r")
     assert session.end() == 8
 
 
 def test_window_changes_are_passed_on(way: str) -> None:
     session = Session(
-        way, "sh", "-c", "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.02; done"
+        way,
+        "sh",
+        "-c",
+        "trap 'stty size' WINCH; echo ready; while [ \"$(stty size)\" != '40 120' ]; do sleep 0.02; done; stty size",
     )
     session.expect(b"ready")
     import fcntl
