@@ -1,0 +1,144 @@
+"""Ctrl-C and SIGKILL at any moment of a sync: the old environment or none, and the next sync is right."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sandbox
+from tests.support.index_server import Fault, IndexServer, make_wheel
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGES = 4
+TRIALS = 3
+
+_host = sandbox.probe()
+pytestmark = pytest.mark.skipif(not _host.namespaces, reason=f"no sandbox on this machine: {_host.cause}")
+
+
+class Place:
+    """A project with a lock, and the real program."""
+
+    def __init__(self, folder: Path, server: IndexServer) -> None:
+        self.root = folder / "project"
+        self.root.mkdir()
+        self.cache = folder / "cache"
+        self.server = server
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("PYPM_")}
+        self.environ |= {
+            "PYTHONPATH": str(CHECKOUT),
+            "PYPM_CACHE_DIR": str(self.cache),
+            "PYPM_DEFAULT_INDEX": server.url,
+        }
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pypm", *words],
+            cwd=self.root,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *words: str) -> None:
+        process = self.start(*words)
+        _, told = process.communicate()
+        assert process.returncode == 0, told
+
+    def environment(self) -> dict[str, tuple[int, str]]:
+        """Every file and link of `.venv`: its mode, and its content or destination."""
+        found = {}
+        location = self.root / ".venv"
+        for path in sorted(location.rglob("*")):
+            name = str(path.relative_to(location))
+            if path.is_symlink():
+                found[name] = (0, str(path.readlink()))
+            elif path.is_file():
+                found[name] = (path.stat().st_mode, hashlib.sha256(path.read_bytes()).hexdigest())
+        return found
+
+    def beside(self) -> set[str]:
+        return {path.name for path in self.root.iterdir()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with IndexServer() as server:
+        names = [f"p{number}" for number in range(PACKAGES)]
+        for name in names:
+            files = {f"{name}/m{module}.py": f"x = {module}\n".encode() * 50 for module in range(12)}
+            server.add(name, make_wheel(name, "1.0", files={**files, f"{name}/__init__.py": b""}))
+        made = Place(tmp_path, server)
+        listed = ", ".join(f'"{name}"' for name in names)
+        (made.root / "pyproject.toml").write_text(
+            f'[project]\nname = "p"\nversion = "1"\ndependencies = [{listed}]\n[tool.pypm]\npackage = false\n'
+        )
+        made.run("lock")
+        yield made
+
+
+def wait_until_it_downloads(place: Place) -> None:
+    deadline = time.monotonic() + 20
+    while not any(request.path.endswith(".whl") for request in list(place.server.requests)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_ctrl_c_is_one_line_and_130(place: Place) -> None:
+    place.server.fault("/files/p1-1.0-py3-none-any.whl", Fault(drip_seconds=0.05, drip_bytes=64))
+    process = place.start("sync", "--frozen")
+    wait_until_it_downloads(place)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "Interrupted"
+    assert "Traceback" not in told
+    assert place.beside() == {"pyproject.toml", "pypm.lock"}
+    place.server.heal()
+    place.run("sync", "--frozen")
+    assert (place.root / ".venv/lib").is_dir()
+
+
+def test_sigkill_at_random_moments(place: Place) -> None:
+    place.run("sync", "--frozen")
+    clean = place.environment()
+    started = time.monotonic()
+    shutil.rmtree(place.root / ".venv")
+    remove_cache(place)
+    place.run("sync", "--frozen")
+    seconds = time.monotonic() - started
+    moments = random.Random(20)
+    for trial in range(TRIALS):
+        if trial % 2:
+            shutil.rmtree(place.root / ".venv", ignore_errors=True)
+            remove_cache(place)
+        else:
+            (place.root / ".venv" / "pypm-state").unlink(missing_ok=True)
+        process = place.start("sync", "--frozen")
+        time.sleep(moments.uniform(0.1, 0.95) * seconds)
+        process.kill()
+        process.communicate()
+        found = place.environment()
+        assert found in ({}, clean, {name: fact for name, fact in clean.items() if name != "pypm-state"})
+        place.run("sync", "--frozen")
+        assert place.environment() == clean
+        assert place.beside() == {"pyproject.toml", "pypm.lock", ".venv"}
+
+
+def remove_cache(place: Place) -> None:
+    """Empty the cache; its trees are read-only."""
+    process = place.start("cache", "clean")
+    process.communicate()
+    assert process.returncode == 0
