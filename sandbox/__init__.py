@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.backend import Backend, Coverage
-    from sandbox.choose import choose_backend, prepare, run, spawn
+    from sandbox.choose import choose_backend, prepare, probe, run, spawn
     from sandbox.command import Command, ExitStatus, Usage
     from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
-    from sandbox.host import Host, probe
+    from sandbox.host import Host
     from sandbox.linux.launch import replay
     from sandbox.policy import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
     from sandbox.process import Process
@@ -45,7 +45,7 @@ _HOMES = {
     "Usage": "command",
     "choose_backend": "choose",
     "prepare": "choose",
-    "probe": "host",
+    "probe": "choose",
     "replay": "linux.launch",
     "run": "choose",
     "spawn": "choose",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from sandbox.backend import Backend
 from sandbox.command import Command, ExitStatus
 from sandbox.errors import UnsupportedError
+from sandbox.host import Host
 from sandbox.policy import Isolation, Policy, Terminal
 from sandbox.process import Process
 
@@ -45,6 +47,18 @@ def _by_name(isolation: Isolation | None) -> Backend:
     from sandbox.linux.backend import Namespaces
 
     return Namespaces()
+
+
+def probe() -> Host:
+    """What this host can enforce, and why not; kept for as long as this process lives."""
+    if sys.platform.startswith("linux"):
+        from sandbox.linux.probe import probe as probe_linux
+
+        return probe_linux()
+    system = platform.uname()
+    return Host(
+        platform=sys.platform, machine=system.machine, kernel=system.release, boot_id="", namespaces=False
+    )
 
 
 def prepare(policy: Policy) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import marshal
 import os
 import select
 import signal
@@ -11,7 +12,6 @@ import time
 
 from sandbox.command import ExitStatus, Usage
 from sandbox.errors import SetupError
-from sandbox.linux.report import split
 
 _KILL_GRACE_SECONDS = 5.0
 """The helper needs milliseconds to take a sandbox down; after this it is killed itself, which does it too."""
@@ -132,21 +132,22 @@ class Process:
 
     def _conclude(self, returncode: int) -> None:
         """Turn what the helper told into a status or a failure."""
-        records = split(self._told)
-        if not records:
+        if not self._told:
             # The helper was killed, by a signal of ours before it was ready or by somebody else.
             if returncode < 0:
                 self._status = ExitStatus(signal=-returncode)
             else:
                 message = f"the sandbox's helper ended with {returncode} before it could report"
                 self._failure = SetupError(message, stage="helper")
-        elif records[0][0] == "failed":
-            _, stage, number, message, hint = records[0]
+            return
+        kind, *told = marshal.loads(self._told)  # noqa: S302 - written by our own helper
+        if kind == "failed":
+            stage, number, message, hint = told
             self._failure = SetupError(
                 str(message), stage=str(stage), errno=int(number), hint=str(hint) or None
             )
         else:
-            _, code, ended_by, timed_out, user, system, memory = records[0]
+            code, ended_by, timed_out, user, system, memory = told
             usage = Usage(user_seconds=user, system_seconds=system, peak_memory_bytes=memory)
             limit = "wall_clock_seconds" if timed_out else None
             self._status = ExitStatus(

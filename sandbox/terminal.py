@@ -16,11 +16,10 @@ import socket
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sandbox import signals
-from sandbox.linux import report, syscalls
 
 _BLOCK_BYTES = 65536
 _END_OF_INPUT = b"\x04"
@@ -30,7 +29,8 @@ _END_OF_INPUT = b"\x04"
 class Relay:
     """One pty, from before pid 1 is cloned until after it is dead."""
 
-    def __init__(self) -> None:
+    def __init__(self, pending_signals: int, is_stopped: Callable[[bytes], bool]) -> None:
+        """`pending_signals` is readable while one is pending; `is_stopped` reads a report of pid 1."""
         self._outside, inside = socket.socketpair()
         self.inside = inside.detach()
         """The end over which pid 1 sends the master side."""
@@ -39,7 +39,8 @@ class Relay:
         self._init = 0
         self._saved: list[Any] | None = None
         self._poll = select.poll()
-        self._signals = -1
+        self._signals = pending_signals
+        self._is_stopped = is_stopped
         self.told = b""
         """What was read from the report meanwhile."""
 
@@ -51,7 +52,6 @@ class Relay:
         if not descriptors:
             return  # The set-up failed before there was a pty; the report says why.
         self._master = descriptors[0]
-        self._signals = syscalls.signalfd(signals.WAITED_FOR)
         for descriptor in (0, self._master, self._records, self._signals):
             self._poll.register(descriptor, select.POLLIN)
         self._copy_window_size()
@@ -108,7 +108,7 @@ class Relay:
             if not block:
                 self._poll.unregister(self._records)
             self.told += block
-            if any(record[0] == report.STOPPED for record in report.split(block)):
+            if self._is_stopped(block):
                 self._suspend()
 
     def _suspend(self) -> None:

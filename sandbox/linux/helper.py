@@ -22,7 +22,7 @@ def main() -> None:
     sys.path += launch["libraries"]
 
     from sandbox.errors import SandboxError
-    from sandbox.linux import report, syscalls
+    from sandbox.linux import syscalls
     from sandbox.linux.launch import Request, run_plan
 
     request = Request(launch["argv"], launch["cwd"])
@@ -33,11 +33,18 @@ def main() -> None:
     try:
         ended = run_plan(launch["plan"], request)
         usage = (ended.user_seconds, ended.system_seconds, ended.peak_memory_bytes)
-        result: tuple[object, ...] = ("ended", ended.code, ended.signal, ended.timed_out, *usage)
+        result: tuple[str | int | float | bool | None, ...] = (
+            "ended",
+            ended.code,
+            ended.signal,
+            ended.timed_out,
+            *usage,
+        )
     except (SandboxError, OSError) as error:
         stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)
         result = ("failed", stage, number or 0, str(error), getattr(error, "hint", None) or "")
-    report.send(launch["result"], result)
+    with open(launch["result"], "wb") as stream:  # noqa: PTH123
+        marshal.dump(result, stream)
     os._exit(0)
 
 

@@ -101,7 +101,7 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper) -> Outcome:
     if plan["terminal"]:
         from sandbox.terminal import Relay
 
-        relayed = Relay()
+        relayed = Relay(syscalls.signalfd(signals.WAITED_FOR), report.tells_of_a_stop)
     try:
         pid, records = _start(plan, request, -1 if relayed is None else relayed.inside)
         kept.watch(pid)

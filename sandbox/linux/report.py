@@ -70,6 +70,11 @@ def split(content: bytes) -> list[Record]:
     return records
 
 
+def tells_of_a_stop(content: bytes) -> bool:
+    """Whether the command suspended itself."""
+    return any(record[0] == STOPPED for record in split(content))
+
+
 def as_error(record: Record) -> SetupError:
     """The exception that a FAILED record stands for."""
     _, stage, number, message, hint = record

@@ -29,7 +29,8 @@ def test_existing_files_and_directories_become_read_only(launch: Launch, project
     )
     script = (
         "echo x >pyproject.toml; rm -f pyproject.toml; mv pyproject.toml other; "
-        "echo x >.git/hooks/pre-commit; ln pyproject.toml other; mv .git moved; rm -rf .git; touch .git/index allowed; cat pyproject.toml"
+        "echo x >.git/hooks/pre-commit; ln pyproject.toml other; "
+        "mv .git moved; rm -rf .git; touch .git/index allowed; cat pyproject.toml"
     )
     ended = launch(policy(*mounts), shell(script), str(project))
     assert ended.stdout == "kept"

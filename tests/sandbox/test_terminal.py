@@ -118,7 +118,7 @@ def test_window_changes_are_passed_on(way: str) -> None:
         way,
         "sh",
         "-c",
-        "trap 'stty size' WINCH; echo ready; while [ \"$(stty size)\" != '40 120' ]; do sleep 0.02; done; stty size",
+        "trap 'stty size' WINCH; echo ready; until stty size | grep '40 120'; do sleep 0.02; done",
     )
     session.expect(b"ready")
     import fcntl
