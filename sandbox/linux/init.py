@@ -6,6 +6,7 @@ supervisor does, so nothing outlives either.
 
 from __future__ import annotations
 
+import gc
 import os
 
 from sandbox import signals
@@ -26,6 +27,7 @@ _SETUP_FAILED = 125
 def main(plan: Plan, context: Context, lifeline: int) -> NoReturn:
     """Be pid 1, from the clone to the end."""
     code = _SETUP_FAILED
+    gc.disable()  # A collection would touch, and so copy, every page that is still the supervisor's.
     try:
         _tie_to_supervisor(lifeline)
         os.setsid()
