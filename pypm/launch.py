@@ -9,6 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
+from pypm import __version__
+
+_NOT_FOUND = 127
+"""As a shell has it; a command may also end with it by itself."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        os.write(1, f"pypm {__version__}\n".encode())
+        os._exit(0)
     code = replay(sys.argv[1:])
     if code is not None:
         # Nothing of ours has buffers to flush or threads to end, and a full exit costs milliseconds.
@@ -58,16 +66,20 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
     from sandbox import SandboxError
     from sandbox import replay as replay_plan
 
+    words = plans.command_words(call.words, module=call.module)
     try:
-        return replay_plan(
+        code = replay_plan(
             payload["sandbox"],
-            plans.command_words(call.words, module=call.module),
+            words,
             plans.folder_inside(payload["root"]),
             plans.passed_variables(payload, os.environ),
         )
     except SandboxError:
         # A layer that vanished, a limit of the host: the whole program mends it, or says what is wrong.
         return None
+    if code == _NOT_FOUND and not plans.is_program(words[0], payload["programs"]):
+        return None  # Nothing ran, and the whole program says so in a sentence.
+    return code
 
 
 def _tell(payload: dict[str, Any]) -> int:

@@ -343,6 +343,7 @@ def test_run_passes_the_exit_code_on(place: Place) -> None:
     assert place.pypm("run", "sh", "-c", "exit 7") == 7
     assert place.pypm("run", "sh", "-c", "kill -TERM $$") == 128 + 15
     assert place.pypm("run", "no-such-program") == 127
+    assert "error: `no-such-program` is neither a program of the environment nor of the system" in place.told
     (place.root / "data").write_text("no program")
     assert place.pypm("run", "./data") == 126
     assert place.pypm("run", "--timeout", "0.2s", "sleep", "30") == 124

@@ -146,7 +146,6 @@ def test_a_ready_sync_imports_even_less(place: Place) -> None:
     [
         ("sh", "-c", "exit 7"),
         ("sh", "-c", "kill -TERM $$"),
-        ("no-such-program",),
         ("python", "-c", "import a"),
         ("python", "-c", "import os; print(sorted(os.environ)); print(os.getcwd())"),
         ("sh", "-c", "echo $SECRET; cat /proc/1/environ | tr '\\\\0' '\\\\n' | grep SECRET"),
@@ -167,6 +166,15 @@ def test_the_fast_path_does_what_the_whole_program_does(place: Place, words: tup
         plans.with_name("hidden").rename(plans)
     assert (code, out) == (whole.returncode, whole.stdout)
     assert "s3cret" not in out
+
+
+@needs_sandbox
+def test_a_program_that_is_missing_is_left_to_the_command_line(place: Place) -> None:
+    assert place.fast("run", "no-such-program")[0] is None
+    assert place.fast("run", "sh", "-c", "exit 127")[0] == 127
+    done = place.whole("run", "no-such-program")
+    assert done.returncode == 127
+    assert done.stderr.startswith("error: `no-such-program`")
 
 
 @needs_sandbox

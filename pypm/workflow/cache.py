@@ -61,13 +61,22 @@ def _buckets(cache: Cache) -> tuple[Path, ...]:
         cache.index,
         cache.builds,
         cache.plans,
+        _layers(cache),
         cache.interpreters,
         cache.scratch,
     )
 
 
+def _layers(cache: Cache) -> Path:
+    """The small generated layers of environments; see `environment.overlay`."""
+    return cache.root / "environments-v1"
+
+
 def _unused(cache: Cache, limit: float) -> Iterator[Path]:
-    """Trees two levels below a bucket (`<sha256[:2]>/<sha256>...`) whose last use lies before `limit`."""
+    """What was not used since `limit`: trees at `<bucket>/<sha256[:2]>/<sha256>...`, and generated layers."""
+    for layer in _children(_layers(cache)):
+        if _last_used(layer) < limit:
+            yield layer
     for bucket in (cache.wheels, cache.store, cache.builds):
         for entry in _children(bucket):
             for tree in _children(entry):

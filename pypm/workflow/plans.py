@@ -255,6 +255,11 @@ def passed_variables(payload: Mapping[str, Any], environ: Mapping[str, str]) -> 
     }
 
 
+def is_program(word: str, folders: Sequence[str]) -> bool:
+    """Whether a command's first word will be found; for a path, only the sandbox can tell."""
+    return "/" in word or any(os.path.lexists(f"{folder}/{word}") for folder in folders)
+
+
 def folder_inside(root: str) -> str:
     """Return where the command starts: the working directory, if the sandbox shows it, else the project."""
     here = os.getcwd()

@@ -14,15 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import sandbox
-from pypm.errors import UsageError
+from pypm.errors import PypmError, UsageError
 from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
-from pypm.isolation.variables import MADE, PASSED
+from pypm.isolation.variables import MADE, PASSED, SYSTEM_PATH
 from pypm.workflow import plans
 from pypm.workflow.context import Context
 from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
+
+
+class ProgramMissingError(PypmError):
+    """The command is no program that the sandbox would find."""
+
+    exit_code = 127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,7 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
             return RunOutcome(exit_code=0, explanation="\n".join(explain(policy).lines()))
         _keep_plan(context, prepared, options, policy)
         words = plans.command_words(request.words, module=request.module)
+        _require_program(words[0], prepared)
         command = sandbox.Command(argv=words, cwd=plans.folder_inside(str(context.root)))
         context.close()
         return RunOutcome(exit_code=sandbox.run(policy, command).returncode)
@@ -103,6 +110,20 @@ def shell_words() -> tuple[str, ...]:
     if name in {"bash", "zsh", "fish", "dash", "ksh", "sh"} and shell.startswith(("/bin/", "/usr/bin/")):
         return (shell,)
     return ("/bin/sh",)
+
+
+def _require_program(word: str, prepared: Prepared) -> None:
+    if not plans.is_program(word, _program_folders(prepared)):
+        raise ProgramMissingError(
+            f"`{word}` is neither a program of the environment nor of the system",
+            reference="program-missing",
+            hint="`pypm tree` lists what is locked; `--group` or `--extra` may have to ask for it",
+        )
+
+
+def _program_folders(prepared: Prepared) -> tuple[str, ...]:
+    """Where the sandbox looks for programs, as this machine sees it."""
+    return (*(f"{layer}/bin" for layer in prepared.environment.layers), *SYSTEM_PATH.split(":"))
 
 
 def _policy(
@@ -143,6 +164,7 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
         "exact": variables.exact,
         "prefixes": variables.prefixes,
         "made": MADE,
+        "programs": _program_folders(prepared),
     }
     plans.save(plans.plan_path(str(context.cache.plans), key), key, facts_of(context, prepared), payload)
 
