@@ -37,6 +37,7 @@ ALLOWED = {
     "ctypes._endian",
     "errno",
     "fcntl",
+    "gc",
     "marshal",
     "struct",
     "time",
