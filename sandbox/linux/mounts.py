@@ -62,7 +62,10 @@ def bind(  # noqa: PLR0913, PLR0917 - the operation's own fields
     attributes = c.MOUNT_ATTR_NOSUID if device else _SAFE
     if not writable:
         attributes |= c.MOUNT_ATTR_RDONLY
-    is_directory = stat.S_ISDIR(os.fstat(copy).st_mode)
+    status = os.fstat(copy)
+    if writable and os.path.samestat(status, os.stat("/")):  # noqa: PTH116 - no pathlib on this path
+        raise fail("bind", f"`{source}` leads to the host's root, which must not be writable")
+    is_directory = stat.S_ISDIR(status.st_mode)
     _attach(copy, mount_point(context, target, directory=is_directory), attributes)
 
 

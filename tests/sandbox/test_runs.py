@@ -240,6 +240,38 @@ def test_a_failed_setup_names_its_stage(namespaces: None) -> None:
     run_spawned(policy(Mount.bind("/no/such/source", optional=True)), ("true",))
 
 
+def test_a_link_to_the_hosts_root_is_not_bound_for_writing(namespaces: None, project: Path) -> None:
+    (project / "link").symlink_to("/")
+    with pytest.raises(SetupError, match="must not be writable"):
+        run_spawned(policy(Mount.bind(f"{project}/link", "/everything", writable=True)), ("true",))
+
+
+def test_foreign_instruction_sets_are_killed(launch: Launch) -> None:
+    if os.uname().machine != "x86_64":
+        pytest.skip("`int 0x80` is an instruction of x86_64")
+    script = """
+import ctypes, mmap
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20 (getpid of i386); int 0x80; ret
+call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+print("before", flush=True); print("after", call())
+"""
+    ended = launch(policy(), python(script))
+    assert (ended.stdout, ended.returncode) == ("before\n", 128 + 31)
+
+
+def test_a_fifo_of_the_host_cannot_be_written_through_a_read_only_bind(launch: Launch, project: Path) -> None:
+    os.mkfifo(project / "fifo", 0o666)
+    reader = os.open(project / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    script = "import os; os.open('/opt/shown/fifo', os.O_WRONLY | os.O_NONBLOCK)"
+    try:
+        assert (
+            "PermissionError" in launch(policy(Mount.bind(str(project), "/opt/shown")), python(script)).stderr
+        )
+    finally:
+        os.close(reader)
+
+
 def test_a_working_directory_that_is_not_there(namespaces: None) -> None:
     with pytest.raises(SetupError, match="working directory") as caught:
         run_spawned(policy(), ("true",), cwd="/no/such")
