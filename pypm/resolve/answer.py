@@ -28,10 +28,6 @@ class Region:
     decided: dict[int, int]
     links: dict[int, tuple[Link, ...]] = field(default_factory=dict)
 
-    def shape(self) -> object:
-        """Return what two regions must share to be one: the same pins."""
-        return frozenset((number, self.decided.get(number, 0)) for number in self.reached)
-
 
 class Answer:
     """Merges regions and writes the result."""
@@ -145,16 +141,30 @@ class Answer:
         return tuple(sorted(edges, key=_edge_order))
 
     def _forks(self) -> tuple[Marker, ...]:
-        """Return the regions of the answer, those with the same pins merged; none when there is but one."""
-        merged: dict[object, int] = {}
+        """Return the regions of the answer, in the order in which they were solved; none when there is but one.
+
+        Regions are one as long as no package has two versions in them: a fork that made no difference in the end
+        is none. Solving such a region again, with its pins as preferences, finds the same pins.
+        """
+        groups: list[tuple[dict[NormalizedName, Key], int]] = []
         for part in self._regions:
-            shape = part.shape()
-            merged[shape] = self._diagram.disjoin(merged.get(shape, FALSE), part.region)
-        if len(merged) == 1:
-            return ()
-        universe = self._solver.universe
-        texts = [simplified(self._markers, region, universe) for region in merged.values()]
+            pins = self._pins_of(part)
+            for i, (others, region) in enumerate(groups):
+                if all(others.get(name, key) == key for name, key in pins.items()):
+                    groups[i] = ({**others, **pins}, self._diagram.disjoin(region, part.region))
+                    break
+            else:
+                groups.append((pins, part.region))
+        texts = [simplified(self._markers, region, self._solver.universe) for _, region in groups]
         return tuple(text for text in texts if text is not None)
+
+    def _pins_of(self, part: Region) -> dict[NormalizedName, Key]:
+        packages = self._solver.packages.all
+        return {
+            packages[number].name: (number, part.decided[number])
+            for number in part.reached
+            if packages[number].kind == "package"
+        }
 
 
 def _edge_order(edge: Edge) -> tuple[str, str, str, str]:
