@@ -60,7 +60,8 @@ class PlatformForks:
             if outside == FALSE:
                 fork.engine.refuse(number, bit, MISSING)
                 return []
-            return [fork.part(outside), fork.part(inside)]
+            # The last is solved first: the platforms that the newer version serves.
+            return [fork.part(inside), fork.part(outside)]
         return None
 
     def _reached(self, fork: Fork, number: int) -> int:

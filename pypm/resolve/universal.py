@@ -270,8 +270,7 @@ class UniversalSolver:
             fork.engine.refuse(number, bit, Refusal("python", f"requires Python {requires_python}"))
             return []
         below = diagram.difference(fork.region, above)
-        ordered = [above, below] if self._low_first else [below, above]
-        return [fork.part(region) for region in ordered]
+        return [fork.part(below), fork.part(above)]
 
     def _has_files(self, fork: Fork, candidate: Candidate) -> bool:
         if not candidate.wheels and not candidate.sdists:
