@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -149,14 +150,14 @@ class Connection:
         is_inner = descriptor == self._inner.fileno()
         if events & ERROR and is_inner:
             # Whoever asked is gone. An error outside is left to the flows: the host's last bytes come first.
-            self.abort()
+            self._break("inside", self._inner.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
             return
         try:
             if is_inner and not self._is_judged:
                 self._judge()
             self._pump()
-        except OSError:
-            self.abort()
+        except OSError as error:
+            self._break("relay", error.errno or 0)
             return
         if not self._ended:
             self._watch(ended=descriptor if events & (ERROR | HANG_UP) else -1)
@@ -180,6 +181,10 @@ class Connection:
     def abort(self) -> None:
         """End both sides with a reset."""
         self._end(with_reset=True)
+
+    def _break(self, where: str, number: int) -> None:
+        self._services.tally.broken(self._host.name, self._port, f"{where}: {os.strerror(number).lower()}")
+        self.abort()
 
     def _found(self, answer: tuple[tuple[str, int], ...] | OSError) -> None:
         if not self._ended:

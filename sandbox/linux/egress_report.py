@@ -62,6 +62,16 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """Connections that ended with a reset or an error, on either side; ordinary, so no line is made of it."""
+
+    host: str
+    port: int
+    reason: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EgressReport:
     """Everything that was counted; each table in the order of first sight."""
 
@@ -69,6 +79,7 @@ class EgressReport:
     refused_names: tuple[RefusedName, ...] = ()
     refused_servers: tuple[RefusedServer, ...] = ()
     unreachable: tuple[Unreachable, ...] = ()
+    broken: tuple[Broken, ...] = ()
     carried_at_most: int | None = None
     """How many connections at once were carried, if that many were and others had to wait."""
     uncounted: int = 0
@@ -116,6 +127,7 @@ class Tally:
         self._names: dict[str, dict[int, int]] = {}
         self._servers: dict[tuple[str, int, str | None], int] = {}
         self._unreachable: dict[tuple[str, int, str], int] = {}
+        self._broken: dict[tuple[str, int, str], int] = {}
         self._faults: list[str] = []
         self._carried_at_most: int | None = None
         self._uncounted = 0
@@ -153,6 +165,10 @@ class Tally:
         """An allowed host was not reached."""
         self._count(self._unreachable, (host, port, reason))
 
+    def broken(self, host: str, port: int, reason: str) -> None:
+        """A connection ended with a reset or an error."""
+        self._count(self._broken, (host, port, reason))
+
     def saturated(self, connections: int) -> None:
         """As many connections as can be carried are; others wait."""
         with self._lock:
@@ -186,6 +202,10 @@ class Tally:
                 unreachable=tuple(
                     Unreachable(host=host, port=port, reason=reason, count=count)
                     for (host, port, reason), count in self._unreachable.items()
+                ),
+                broken=tuple(
+                    Broken(host=host, port=port, reason=reason, count=count)
+                    for (host, port, reason), count in self._broken.items()
                 ),
                 carried_at_most=self._carried_at_most,
                 uncounted=self._uncounted,

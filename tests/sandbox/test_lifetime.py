@@ -69,10 +69,12 @@ def test_killing_the_supervisor_leaves_no_process_and_no_placeholder(project: Pa
         plain = json.dumps(configuration.to_plain())
         words = ["-c", script, str(ROOT), plain, str(project), *argv]
     supervisor = subprocess.Popen([sys.executable, *words])
-    _ready(project)
-    assert _eventually(lambda: len(_running(marker)) == 2)
-    supervisor.kill()
-    supervisor.wait()
+    try:
+        _ready(project)
+        assert _eventually(lambda: len(_running(marker)) == 2)
+    finally:
+        supervisor.kill()
+        supervisor.wait()
     assert _eventually(lambda: not _running(marker))
     assert _eventually(lambda: not (project / "pypm.lock").exists())
 
