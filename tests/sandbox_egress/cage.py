@@ -82,8 +82,7 @@ class Cage:
                 self._channel.close()
                 child.kill()
         if "error" in answer:
-            self.egress.close(drain_seconds=0)
-            pytest.fail(answer["error"])
+            pytest.fail(f"{answer['error']}\n{self.egress.close(drain_seconds=0)}")
         return answer["result"]
 
     def go_on(self) -> None:

@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.linux.egress_dns import AAAA, ANY, A, Addresses, Question, answer
@@ -144,11 +144,13 @@ def test_a_dot_within_a_label_makes_no_other_name() -> None:
     assert seen == ["api\\046example\\046com", "api.exam\\000le.com"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_rubbish_never_fails(message: bytes) -> None:
     check(message)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_queries_never_fail(data: st.DataObject) -> None:
     name = b"".join(

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.errors import PolicyError, SetupError
@@ -175,6 +175,7 @@ def test_a_network_that_is_none_is_a_policy_error() -> None:
         Egress(allow_list([]), EgressSettings(networks=("10.0.0.0/99",)))
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_reach_judges_every_address(address: IPv4Address | IPv6Address) -> None:
     refusal = Reach().refusal(str(address), 1)

@@ -6,7 +6,7 @@ import ssl
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sandbox.linux.egress_sniff import MAX_HELLO_BYTES, FirstBytes, sniff
@@ -59,6 +59,7 @@ def test_every_beginning_of_a_greeting_is_incomplete() -> None:
     assert sniff(GREETING + b"more").server_name == "api.example.com"
 
 
+@settings(deadline=None)
 @given(st.integers(9, 600))
 def test_a_greeting_over_many_records_is_the_same_greeting(size: int) -> None:
     data = records(GREETING[5:], size)
@@ -110,12 +111,14 @@ def test_names_are_compared_and_printed_safely() -> None:
     assert sniff(records(hello(server_name(b"API.Example.COM.")), 600)).server_name == "api.example.com"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_rubbish_never_fails(data: bytes) -> None:
     sniff(data)
     sniff(b"\x16\x03\x01" + data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_greeting_never_fails_and_never_changes_its_mind(data: st.DataObject) -> None:
     damaged = bytearray(GREETING)
