@@ -8,7 +8,9 @@ from pathlib import Path
 
 from pypm.build.system import read_build_system, read_regular_file
 from pypm.build.tree import SourceTree, copied_files
+from pypm.codec.toml import parse_toml
 from pypm.digest import Content, content_digest, sha256_file, sha256_hex
+from pypm.errors import ConfigurationError
 from pypm.files import storage_errors
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
@@ -145,7 +147,19 @@ def _holds_modules(folder: Path) -> bool:
         )
 
 
+def _has_static_version(root: Path) -> bool:
+    """Whether `pyproject.toml` itself states the version: then no module can change it."""
+    try:
+        project = parse_toml(read_regular_file(root / "pyproject.toml") or b"", file_name="pyproject.toml")
+    except ConfigurationError:
+        return False
+    table = project.get("project")
+    return isinstance(table, dict) and isinstance(table.get("version"), str)
+
+
 def _versions(root: Path) -> Iterator[tuple[str, str]]:
+    if _has_static_version(root):
+        return
     for folder in _PACKAGE_FOLDERS:
         place = root / folder
         if not place.is_dir():
