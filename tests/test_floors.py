@@ -74,7 +74,7 @@ FOREIGN = {
     "msgspec": {"codec", "index", "store"},
     "selectolax": {"codec"},
     "httpx": {"index"},
-    "httpcore": {"index"},
+    "certifi": {"index"},
     "findpython": {"environment"},
     "pyproject_hooks": {"build"},
     "click": {"cli"},

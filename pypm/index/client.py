@@ -1,4 +1,4 @@
-"""The network client: every request that pypm makes itself goes through here, and nothing else uses httpx.
+"""The network client: every request that pypm makes itself goes through here.
 
 One client serves all threads of a command. It retries what a second try can mend, follows redirects only
 where they may lead, bounds what it reads in bytes and in time, and translates foreign errors at one seam.
@@ -18,14 +18,19 @@ from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import httpx
-
 import pypm
 from pypm.codec.simple import ACCEPT, redact
 from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.auth import Login, Logins, origin
 from pypm.index.failures import TransientFailure, network_errors, refused_for_now, status_error
-from pypm.index.transport import DirectTransport, Resolver, is_inward
+from pypm.index.transport import (
+    DirectTransport,
+    Exchange,
+    Resolver,
+    Transport,
+    certificates,
+    is_inward,
+)
 
 MAX_PAGE_BYTES = 64 << 20
 """The largest page of the default index has 12 MB; JSON of a gigabyte is an attack or a mistake."""
@@ -79,11 +84,11 @@ class Answer:
 class Stream:
     """An answer whose body is read piece by piece; see `Client.stream`."""
 
-    def __init__(self, response: httpx.Response, url: str) -> None:
-        self._response = response
-        self.status = response.status_code
+    def __init__(self, exchange: Exchange, url: str) -> None:
+        self._exchange = exchange
+        self.status = exchange.status
         self.url = url
-        self.headers: Mapping[str, str] = response.headers
+        self.headers: Mapping[str, str] = exchange.headers
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the body's bytes as they were sent.
@@ -92,8 +97,7 @@ class Stream:
             IndexAccessError: the connection broke. What was yielded so far is good.
         """
         with network_errors(self.url):
-            # As they come: a chunk size would hold bytes back and lose them when the connection breaks.
-            yield from self._response.iter_raw()
+            yield from self._exchange.raw()
 
 
 _Result = TypeVar("_Result")
@@ -110,7 +114,7 @@ class Client:
             self._logins.add(url, login)
         self._resolver = Resolver()
         self._lock = threading.Lock()
-        self._http: httpx.Client | None = None
+        self._transport: Transport | None = None
         self._direct = True
 
     def __enter__(self) -> Client:
@@ -122,9 +126,9 @@ class Client:
     def close(self) -> None:
         """Close every connection; a later request opens new ones."""
         with self._lock:
-            http, self._http = self._http, None
-        if http is not None:
-            http.close()
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
 
     def get(
         self,
@@ -174,7 +178,7 @@ class Client:
             if if_range:
                 fields["if-range"] = if_range
 
-        def open_it() -> tuple[httpx.Response, str]:
+        def open_it() -> tuple[Exchange, str]:
             return self._send("GET", url, fields)
 
         response, final_url = self._retrying(url, open_it)
@@ -222,22 +226,19 @@ class Client:
                 content = b"" if method == "HEAD" else _read(response, url, limit_bytes, deadline)
         finally:
             response.close()
-        return Answer(
-            status=response.status_code, url=final_url, headers=dict(response.headers), content=content
-        )
+        return Answer(status=response.status, url=final_url, headers=dict(response.headers), content=content)
 
-    def _send(self, method: str, url: str, fields: Mapping[str, str]) -> tuple[httpx.Response, str]:
+    def _send(self, method: str, url: str, fields: Mapping[str, str]) -> tuple[Exchange, str]:
         """Send a request and follow its redirects; return the open response and its address."""
-        http = self._client()
+        transport = self._connected()
         for _ in range(self.settings.redirects + 1):
-            headers = {"user-agent": self.settings.user_agent, **fields}
+            headers = {"user-agent": self.settings.user_agent, "accept-encoding": "gzip", **fields}
             with network_errors(url, transient=True):
                 login = self._logins.find(url)
                 if login is not None:
                     headers["authorization"] = login.header
-                request = http.build_request(method, url, headers=headers)
-                response = http.send(request, stream=True, follow_redirects=False)
-            status = response.status_code
+                response = transport.send(method, url, headers)
+            status = response.status
             if status in _REDIRECTS and "location" in response.headers:
                 response.close()
                 url = self._redirected(url, response.headers["location"])
@@ -279,28 +280,30 @@ class Client:
             raise _forbidden_redirect(url, location, reason)
         return target.geturl()
 
-    def _client(self) -> httpx.Client:
-        """Return httpx's client, made at the first request: certificates take a while to load."""
+    def _connected(self) -> Transport:
+        """Return the transport, made at the first request: certificates take a while to load."""
         with self._lock:
-            if self._http is None:
-                self._http = self._connect()
-            return self._http
+            if self._transport is None:
+                self._transport = self._connect()
+            return self._transport
 
-    def _connect(self) -> httpx.Client:
+    def _connect(self) -> Transport:
         settings = self.settings
-        timeout = httpx.Timeout(settings.timeout_seconds, pool=None)
-        limits = httpx.Limits(
-            max_connections=settings.connections, max_keepalive_connections=settings.connections
-        )
         try:
-            context = httpx.create_ssl_context(trust_env=settings.trust_environment)
+            context = certificates(trust_environment=settings.trust_environment)
             proxies = urllib.request.getproxies() if settings.trust_environment else {}
             self._direct = not proxies.keys() - {"no"}
             if self._direct:
-                transport = DirectTransport(context, self._resolver, settings.connections)
-                return httpx.Client(transport=transport, timeout=timeout, trust_env=False)
-            return httpx.Client(
-                verify=context, timeout=timeout, limits=limits, trust_env=settings.trust_environment
+                return DirectTransport(
+                    context,
+                    self._resolver,
+                    connections=settings.connections,
+                    timeout_seconds=settings.timeout_seconds,
+                )
+            from pypm.index.proxied import ProxiedTransport
+
+            return ProxiedTransport(
+                context, connections=settings.connections, timeout_seconds=settings.timeout_seconds
             )
         except (OSError, ValueError, ImportError) as error:
             raise ConfigurationError(
@@ -310,10 +313,10 @@ class Client:
             ) from error
 
 
-def _read(response: httpx.Response, url: str, limit_bytes: int, deadline: float) -> bytes:
+def _read(response: Exchange, url: str, limit_bytes: int, deadline: float) -> bytes:
     pieces: list[bytes] = []
     size_bytes = 0
-    for piece in response.iter_bytes():
+    for piece in response.decoded():
         size_bytes += len(piece)
         if size_bytes > limit_bytes:
             raise IndexAccessError(

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import http.client
 import time
 from collections.abc import Iterator
-
-import httpcore
-import httpx
 
 from pypm.codec.simple import redact
 from pypm.errors import IndexAccessError
 
-_TIMEOUTS = (httpx.TimeoutException, httpcore.TimeoutException)
-_CONNECT = (httpx.ConnectError, httpcore.ConnectError)
-_PROXY = (httpx.ProxyError, httpcore.ProxyError)
-_FOREIGN = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.TimeoutException,
-    httpcore.UnsupportedProtocol,
-    OSError,
-    ValueError,
-)
-_HOPELESS = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, ValueError)
+
+class ConnectFailure(OSError):  # noqa: N818 - translated before anybody sees it
+    """No connection came about."""
+
+
+class ProxyFailure(OSError):  # noqa: N818 - translated before anybody sees it
+    """A proxy refused."""
+
+
+class BadAddress(ValueError):  # noqa: N818 - translated before anybody sees it
+    """An address that cannot be asked."""
+
+
+_FOREIGN = (http.client.HTTPException, OSError, ValueError)
+_HOPELESS = (http.client.InvalidURL, ValueError)
 """What the same request will meet again."""
 
 _CERTIFICATE_MARK = "CERTIFICATE_VERIFY_FAILED"
@@ -70,19 +67,19 @@ def _translate(failure: Exception, url: str) -> IndexAccessError:
             reference="index-certificate",
             hint="set `SSL_CERT_FILE` to the certificates of your network, if it inspects traffic",
         )
-    if isinstance(failure, _TIMEOUTS):
+    if isinstance(failure, TimeoutError):
         return IndexAccessError(
             f"{place} did not answer in time",
             reference="index-timeout",
             hint="check the network, or try again",
         )
-    if isinstance(failure, _PROXY):
+    if isinstance(failure, ProxyFailure):
         return IndexAccessError(
             f"the proxy on the way to {place} refused",
             reference="index-proxy",
             hint="check `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`",
         )
-    if isinstance(failure, _CONNECT):
+    if isinstance(failure, ConnectFailure):
         return IndexAccessError(
             f"{place} cannot be reached: {_reason(failure)}",
             reference="index-unreachable",

@@ -1,21 +1,71 @@
-"""Connections that look a host up once, and never end on this machine because a stranger said so.
+"""Connections to servers: opened once, used again, looked up once, and never to this machine because a
+stranger said so.
+
+HTTP/1.1 over the standard library, on purpose: a pool of plain connections read from threads fetches pages
+faster than HTTP/2 on one connection or several, and a general HTTP library costs more than the rest of a
+short command, in imports and a request.
 
 Twenty connections to one host make twenty look-ups of its name in the same moment; small resolvers drop
 some, and each dropped one stalls its connection for five seconds (resolv.conf(5), `timeout`). Here one
 look-up serves all.
+
+Source: RFC 9110, RFC 9112.
 """
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import ipaddress
+import os
+import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+from urllib.parse import quote, urlsplit
 
-import httpcore
-import httpx
+from pypm.index.failures import BadAddress, ConnectFailure
+
+_PIECE_BYTES = 256 << 10
+_SAFE_IN_TARGET = "/%:=&?~#+!$,;'@()*[]|"
+"""What an address holds that is sent as it stands; `%` because addresses are encoded already."""
+
+_Place = tuple[str, str, int]
+"""Scheme, host and port."""
+
+
+class Exchange(Protocol):
+    """An answer whose body is still on its way."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+
+    def raw(self) -> Iterator[bytes]:
+        """Yield the body as it was sent, piece by piece, as the pieces come."""
+
+    def decoded(self) -> Iterator[bytes]:
+        """Yield the body with its content coding undone."""
+
+    def close(self) -> None:
+        """Let go of the connection. A body that was not read to its end costs the connection."""
+
+
+class Transport(Protocol):
+    """Sends requests; safe to share between threads."""
+
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Exchange:
+        """Send one request without following redirects.
+
+        Raises:
+            OSError, ValueError, http.client.HTTPException: see `index.failures`, which translates them.
+        """
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
 
 
 class Resolver:
@@ -40,87 +90,242 @@ class Resolver:
         return known
 
 
-class _Backend(httpcore.SyncBackend):
-    """Connects to the remembered addresses, one after the other."""
+def certificates(*, trust_environment: bool) -> ssl.SSLContext:
+    """Return what servers' certificates are checked against: Mozilla's list, or what the environment names.
 
-    def __init__(self, resolver: Resolver) -> None:
-        super().__init__()
+    Raises:
+        OSError: `SSL_CERT_FILE` or `SSL_CERT_DIR` cannot be read.
+    """
+    environ = os.environ if trust_environment else {}
+    if file := environ.get("SSL_CERT_FILE"):
+        context = ssl.create_default_context(cafile=file)
+    elif folder := environ.get("SSL_CERT_DIR"):
+        context = ssl.create_default_context(capath=folder)
+    else:
+        import certifi
+
+        context = ssl.create_default_context(cafile=certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class DirectTransport:
+    """A pool of connections without proxies: at most so many requests in flight, idle connections kept."""
+
+    def __init__(
+        self, context: ssl.SSLContext, resolver: Resolver, *, connections: int, timeout_seconds: float
+    ) -> None:
+        self._context = context
         self._resolver = resolver
+        self._timeout_seconds = timeout_seconds
+        self._in_flight = threading.BoundedSemaphore(connections)
+        self._lock = threading.Lock()
+        self._idle: dict[_Place, list[http.client.HTTPConnection]] = {}
 
-    def connect_tcp(
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> Exchange:
+        """Send one request; see `Transport`."""
+        place, target = _parsed(url)
+        self._in_flight.acquire()
+        try:
+            connection = self._reusable(place)
+            if connection is not None:
+                try:
+                    return self._exchange(connection, place, (method, target, headers))
+                except TimeoutError:
+                    raise
+                except (OSError, http.client.HTTPException):
+                    # The server had closed it, which shows only when something is sent.
+                    pass
+            return self._exchange(self._connected(place), place, (method, target, headers))
+        except BaseException:
+            self._in_flight.release()
+            raise
+
+    def open(self, url: str, count: int) -> None:
+        """Open idle connections to a server ahead of the first requests.
+
+        Raises:
+            OSError, ValueError: the server cannot be reached.
+        """
+        place, _ = _parsed(url)
+        for _ in range(count):
+            self._keep(place, self._connected(place))
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        with self._lock:
+            idle = [connection for connections in self._idle.values() for connection in connections]
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+    def _reusable(self, place: _Place) -> http.client.HTTPConnection | None:
+        while True:
+            with self._lock:
+                idle = self._idle.get(place)
+                if not idle:
+                    return None
+                connection = idle.pop()
+            if not _has_news(connection.sock):
+                return connection
+            # Nothing was asked for: what can be read is the server's farewell.
+            connection.close()
+
+    def _keep(self, place: _Place, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            self._idle.setdefault(place, []).append(connection)
+
+    def _exchange(
         self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
+        connection: http.client.HTTPConnection,
+        place: _Place,
+        request: tuple[str, str, Mapping[str, str]],
+    ) -> Exchange:
+        method, target, headers = request
+        try:
+            connection.putrequest(method, target, skip_accept_encoding=True)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            response = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+        def done(*, reusable: bool) -> None:
+            if reusable:
+                self._keep(place, connection)
+            else:
+                connection.close()
+            self._in_flight.release()
+
+        return _DirectExchange(response, done)
+
+    def _connected(self, place: _Place) -> http.client.HTTPConnection:
+        scheme, host, port = place
         try:
             addresses = self._resolver.addresses(host, port)
+            plain = self._first_connection(addresses, port)
+        except TimeoutError:
+            raise
         except OSError as error:
-            raise httpcore.ConnectError(str(error)) from error
+            raise ConnectFailure(*error.args) from error
+        connection = http.client.HTTPConnection(host, port, timeout=self._timeout_seconds)
+        connection.auto_open = 0
+        connection.default_port = _DEFAULT_PORTS[scheme]
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            wrapped = plain if scheme == "http" else self._context.wrap_socket(plain, server_hostname=host)
+        except TimeoutError:
+            plain.close()
+            raise
+        except OSError as error:
+            plain.close()
+            raise ConnectFailure(*error.args) from error
+        except ValueError:
+            plain.close()
+            raise
+        connection.sock = wrapped
+        return connection
+
+    def _first_connection(self, addresses: tuple[str, ...], port: int) -> socket.socket:
         for address in addresses[:-1]:
-            try:
-                return super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                continue
-        return super().connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+            with contextlib.suppress(OSError):
+                return socket.create_connection((address, port), self._timeout_seconds)
+        return socket.create_connection((addresses[-1], port), self._timeout_seconds)
 
 
-class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+class _DirectExchange:
+    """Implements `Exchange` over one connection of a pool."""
 
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._stream
+    def __init__(self, response: http.client.HTTPResponse, done: Callable[..., None]) -> None:
+        self._response = response
+        self._done: Callable[..., None] | None = done
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+
+    def raw(self) -> Iterator[bytes]:
+        """Yield the body as it was sent; see `Exchange`."""
+        response = self._response
+        while piece := response.read1(_PIECE_BYTES):
+            yield piece
+        if response.length:
+            # `read1` takes an early end for the end.
+            raise http.client.IncompleteRead(b"", response.length)
+
+    def decoded(self) -> Iterator[bytes]:
+        """Yield the body with its content coding undone; see `Exchange`."""
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding in ("identity", ""):
+            return self.raw()
+        if coding in ("gzip", "x-gzip", "deflate"):
+            return _inflated(self.raw())
+        raise http.client.HTTPException(f"unknown content coding {coding[:40]!a}")
 
     def close(self) -> None:
-        self._stream.close()
+        """Give the connection back, or close it; see `Exchange`."""
+        done, self._done = self._done, None
+        if done is None:
+            return
+        response = self._response
+        if not response.isclosed() and response.length == 0:
+            response.close()
+        complete = response.isclosed() and not response.length
+        reusable = complete and not response.will_close
+        response.close()
+        done(reusable=reusable)
 
 
-class DirectTransport(httpx.BaseTransport):
-    """httpx's transport without proxies, over connections that share one look-up a host.
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Undo gzip or deflate a bounded piece at a time, so that a bomb is seen before it goes off."""
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        for piece in pieces:
+            rest = piece
+            while rest:
+                yield decoder.decompress(rest, _PIECE_BYTES)
+                rest = decoder.unconsumed_tail
+        yield decoder.flush()
+    except zlib.error as error:
+        raise http.client.HTTPException(f"the compressed body is damaged: {error}") from error
+    if not decoder.eof:
+        raise http.client.IncompleteRead(b"")
 
-    HTTP/1.1, on purpose: measured against HTTP/2 on one connection or several, a pool of plain connections
-    read from threads is the fastest way to fetch pages, and the only one of the two that threads can share.
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def _parsed(url: str) -> tuple[_Place, str]:
+    """Return where an address leads and the request's target.
+
+    Raises:
+        BadAddress: there is no asking it.
     """
+    try:
+        parts = urlsplit(url)
+        scheme, host = parts.scheme.lower(), parts.hostname or ""
+        port = parts.port if parts.port is not None else _DEFAULT_PORTS.get(scheme, 0)
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+    except ValueError as error:
+        raise BadAddress(str(error)) from error
+    if scheme not in _DEFAULT_PORTS or not host or not port:
+        raise BadAddress("neither http nor https, or no host")
+    target = quote(parts.path or "/", safe=_SAFE_IN_TARGET)
+    if parts.query:
+        target += "?" + quote(parts.query, safe=_SAFE_IN_TARGET)
+    return (scheme, host, port), target
 
-    def __init__(self, context: ssl.SSLContext, resolver: Resolver, connections: int) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=30.0,
-            network_backend=_Backend(resolver),
-        )
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; failures are httpcore's, which the client translates beside httpx's own."""
-        assert isinstance(request.stream, httpx.SyncByteStream)
-        answer = self._pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(
-                    scheme=request.url.raw_scheme,
-                    host=request.url.raw_host,
-                    port=request.url.port,
-                    target=request.url.raw_path,
-                ),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(
-            status_code=answer.status,
-            headers=answer.headers,
-            stream=_Body(answer.stream),
-            extensions=answer.extensions,
-        )
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._pool.close()
+def _has_news(connected: socket.socket | None) -> bool:
+    """Whether something can be read from an idle connection: its end, as a rule."""
+    if connected is None:
+        return True
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(connected, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([connected], [], [], 0)[0])
 
 
 def is_inward(host: str, resolver: Resolver | None = None) -> bool:
