@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import stat
 import sys
@@ -74,7 +73,7 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     Raises:
         StorageError: the disk refused; nothing is left beside `path`.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     with storage_errors(f"write `{path}`"):
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(beside, flags, mode)
@@ -277,7 +276,7 @@ _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW"
 def _remove_flattening(path: Path) -> None:
     _open_to_owner(path)
     top = os.open(path, _FOLDER)
-    prefix = f".{secrets.token_hex(4)}"
+    prefix = f".{os.urandom(4).hex()}"
     try:
         pending = _clear(top, top, prefix)
         while pending:
@@ -301,7 +300,7 @@ def _clear(folder: int, top: int, prefix: str) -> list[str]:
     for name, is_folder in found:
         if is_folder:
             _open_to_owner(name, folder)
-            name_above = f"{prefix}-{len(lifted)}" if len(prefix) < 128 else f".{secrets.token_hex(8)}"
+            name_above = f"{prefix}-{len(lifted)}" if len(prefix) < 128 else f".{os.urandom(8).hex()}"
             os.rename(name, name_above, src_dir_fd=folder, dst_dir_fd=top)
             lifted.append(name_above)
         else:

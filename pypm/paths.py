@@ -127,6 +127,11 @@ class Cache:
         return self.root / "builds-v1"
 
     @property
+    def environments(self) -> Path:
+        """Generated layers: what an environment has beside its wheels' files."""
+        return self.root / "environments-v1"
+
+    @property
     def plans(self) -> Path:
         """Ready run plans for the fast path."""
         return self.root / "plans-v1"

@@ -153,4 +153,4 @@ def test_refused_and_nothing_written_elsewhere(cache: Cache, tmp_path: Path, cas
     assert list((tmp_path / "outside").iterdir()) == []
     assert (tmp_path / "outside").stat().st_mode & 0o777 == 0o755
     assert list(cache.scratch.iterdir()) == []
-    assert list((cache.store / "adopting").glob("*")) == []
+    assert list(cache.store.glob("??/*.*")) == []

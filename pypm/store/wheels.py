@@ -1,7 +1,7 @@
 """The store: wheels unpacked once, verified, compiled, read-only, shared by every environment.
 
-A tree is made under `scratch/`, checked under `adopting/` and renamed to its place when it is complete, so
-a tree that exists is whole. One lock a wheel: two processes that want the same one unpack it once. Data are
+A tree is made under `scratch/`, moved beside its place, checked there and renamed when it is complete, so a
+tree that exists is whole. One lock a wheel: two processes that want the same one unpack it once. Data are
 not flushed file by file (a sync of fifteen thousand files would take minutes): after a power cut a file may
 be empty, and whoever links a tree compares sizes and times with the manifest, which is flushed.
 """
@@ -132,9 +132,9 @@ class Store:
         compiled = unpacker.compile(request, sources(unpacked, unpacker.site_packages))
         entries = (*unpacked.entries, *parse_compiled(compiled, unpacked, subject=archive.name))
         # Out of the workers' reach by path; from here on no link that they may have left is followed.
-        adopting = self._adopting / staging.name
+        adopting = tree.with_name(staging.name)
         with storage_errors(f"write `{adopting}`"):
-            self._adopting.mkdir(parents=True, exist_ok=True)
+            tree.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(adopting)
             tree_fd = open_tree(adopting)
             try:
@@ -191,14 +191,16 @@ class Store:
     def trees(self) -> Iterator[Path]:
         """Yield the trees that the store holds."""
         with storage_errors(f"list `{self.cache.store}`"):
-            yield from sorted(self.cache.store.glob("[0-9a-f][0-9a-f]/*-*"))
+            found = self.cache.store.glob("[0-9a-f][0-9a-f]/*-*")
+            yield from sorted(tree for tree in found if not _LEFTOVER.fullmatch(tree.name))
 
     def sweep(self) -> int:
-        """Remove what killed processes left in the scratch folder; return how many leftovers there were."""
-        folders = [folder for folder in (self.cache.scratch, self._adopting) if folder.is_dir()]
-        names = [path.name for folder in folders for path in folder.iterdir()]
+        """Remove the unfinished trees of killed processes; return how many there were."""
+        with storage_errors(f"list `{self.cache.store}`"):
+            found = (*self.cache.scratch.glob("*-*"), *self.cache.store.glob("[0-9a-f][0-9a-f]/*-*.*"))
+        names = {path.name.partition(".")[0] for path in found if _LEFTOVER.fullmatch(path.name)}
         removed = 0
-        for name in sorted({name.partition(".")[0] for name in names if _LEFTOVER.fullmatch(name)}):
+        for name in sorted(names):
             tree = self.cache.store / name[:2] / name
             try:
                 with locked(self._lock_file(tree), timeout_seconds=0):
@@ -217,16 +219,11 @@ class Store:
         """
         removed = 0
         pattern = f"{tree.name}.*"
-        for leftover in (*self.cache.scratch.glob(pattern), *self._adopting.glob(pattern)):
+        for leftover in (*self.cache.scratch.glob(pattern), *tree.parent.glob(pattern)):
             with contextlib.suppress(StorageError):
                 remove_tree(leftover)
                 removed += 1
         return removed
-
-    @property
-    def _adopting(self) -> Path:
-        """Where trees lie while the host checks them: on the store's file system, and in no sandbox."""
-        return self.cache.store / "adopting"
 
     def _lock_file(self, tree: Path) -> Path:
         return self.cache.store / "locks" / f"{tree.name}.lock"
@@ -246,15 +243,14 @@ def _stored_wheel(expected: Expected, unpacked: Unpacked, root: Sha256, tree: Pa
     )
 
 
-def _publish(staging: Path, tree: Path) -> None:
-    """Rename a finished tree to its place.
+def _publish(adopting: Path, tree: Path) -> None:
+    """Rename a finished tree to its place, read-only already: a kill leaves it there as it is meant to be.
 
-    A folder is only writable for its owner while it is renamed: changing its parent writes its `..` entry.
+    That needs one parent for both: a folder that is given another one must be writable (its `..` changes).
     """
     with storage_errors(f"write `{tree}`"):
-        tree.parent.mkdir(parents=True, exist_ok=True)
-        staging.rename(tree)
-        tree.chmod(0o555)
+        adopting.chmod(0o555)
+        adopting.rename(tree)
         flush_folder(tree.parent)
 
 
