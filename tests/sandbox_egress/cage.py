@@ -142,4 +142,13 @@ def open_descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-__all__ = ["LOOPBACK", "Cage", "EgressReport", "echo", "open_descriptors", "server", "to"]
+def closes_down_to(count: int) -> bool:
+    """Wait for the test servers' threads to close theirs; what the egress leaked would never go."""
+    for _ in range(1000):
+        if open_descriptors() <= count:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+__all__ = ["LOOPBACK", "Cage", "EgressReport", "closes_down_to", "echo", "open_descriptors", "server", "to"]

@@ -18,7 +18,7 @@ import pytest
 
 from sandbox.linux.egress import EgressSettings, allow_list
 from sandbox.linux.egress_loop import Loop
-from tests.sandbox_egress.cage import LOOPBACK, Cage, echo, open_descriptors, server, to
+from tests.sandbox_egress.cage import LOOPBACK, Cage, closes_down_to, echo, open_descriptors, server, to
 
 USERS = [
     pytest.param(True, id="unprivileged"),
@@ -326,7 +326,7 @@ result = answers == [str(number) for number in range(arguments["count"])]
         report = cage.egress.close()
     assert report.traffic[0].connections == count
     assert report.unreachable == () == report.faults
-    assert open_descriptors() <= before
+    assert closes_down_to(before)
 
 
 def test_more_connections_than_are_carried_wait_their_turn() -> None:
@@ -680,7 +680,7 @@ result = "survived"
     assert result == "survived"
     assert report.faults == ()
     assert report.traffic[0].connections >= 400, "a connect that timed out is tried at the other address"
-    assert open_descriptors() <= before + 20, "the test server's own threads may not have closed theirs yet"
+    assert closes_down_to(before)
 
 
 def test_connections_that_wait_cost_no_turns_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -775,7 +775,7 @@ result = [connection.recv(1) for connection in connections] and None
         assert cage.egress.close() == first
         release.set()
     assert first.traffic[0].connections == 5
-    assert open_descriptors() <= before + 5, "the test server's own threads may not have closed theirs yet"
+    assert closes_down_to(before)
     assert not [each for each in set(threading.enumerate()) - threads if each.name == "egress"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -410,6 +411,46 @@ def test_a_failing_callback_ends_its_own_and_not_the_loop() -> None:
         assert last.wait(20)
     assert order == [1, 2]
     assert [type(each) for each in spun.faults] == [KeyError, RuntimeError]
+
+
+def test_an_event_is_not_taken_for_that_of_the_numbers_next_owner() -> None:
+    """Two are ready in one round; who is told first closes the other, whose number is used again at once."""
+    told: list[str] = []
+    done = threading.Event()
+    pairs = {name: socket.socketpair() for name in ("a", "b", "successor")}
+
+    class Owner:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def ready(self, descriptor: int, events: int) -> None:
+            told.append(self.name)
+            other = "b" if self.name == "a" else "a"
+            number = pairs[other][0].fileno()
+            spun.loop.forget(descriptor)
+            spun.loop.forget(number)
+            os.dup2(pairs["successor"][0].fileno(), number)  # Closes the other, and takes its number.
+            spun.loop.watch(number, READ, successor)
+            spun.loop.after(0.05, done.set)
+
+        def abort(self) -> None:
+            pass
+
+    successor = Owner("successor")
+    with Spun() as spun:
+
+        def begin() -> None:
+            for name in ("a", "b"):
+                pairs[name][1].send(b"x")
+                spun.loop.watch(pairs[name][0].fileno(), READ, Owner(name))
+
+        spun.loop.call_soon(begin)
+        assert done.wait(20)
+    for each in (side for pair in pairs.values() for side in pair):
+        each.close()
+    assert len(told) == 1
+    assert told[0] in ("a", "b")
+    assert spun.faults == []
 
 
 def _append(order: list[int], number: int) -> Callable[[], None]:
