@@ -43,13 +43,12 @@ def branches(
     """
     diagram = markers.diagram
     found = [Branch(region, ())]
-    for _, group in groupby(dependencies, key=lambda dependency: dependency.name):
+    holding = [dependency for dependency in dependencies if not diagram.disjoint(region, dependency.guard)]
+    for _, group in groupby(holding, key=lambda dependency: dependency.name):
         siblings = tuple(group)
         guards = {diagram.conjoin(region, dependency.guard) for dependency in siblings}
         parts = len(guards) > 1 or raises_python(markers, region, siblings[0].guard)
         for dependency in siblings:
-            if diagram.disjoint(region, dependency.guard):
-                continue
             if not parts or diagram.implies(region, dependency.guard):
                 for branch in found:
                     if not diagram.disjoint(branch.region, dependency.guard):
