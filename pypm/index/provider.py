@@ -6,7 +6,6 @@ never changes an answer, so any order of replies gives the same lock.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -29,11 +28,16 @@ from pypm.index.direct import DirectOffer, path_offer, url_offer
 from pypm.index.locate import Locator
 from pypm.index.metadata import BuildMetadata, MetadataReader
 from pypm.index.offers import PageOffer, Rules, Shelf, parse_time
+from pypm.index.once import Once
 from pypm.index.pages import Pages
+from pypm.index.walk import Walk
 from pypm.model.candidate import Candidate, CandidateMetadata
 from pypm.model.project import Index, IndexSource, PathSource, Source, UrlSource
 from pypm.paths import Cache
 from pypm.resolve.provider import Offer, Unavailable
+
+if TYPE_CHECKING:
+    from pypm.resolve.inputs import Inputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +58,6 @@ class ProviderSettings:
     no_binary_package: frozenset[NormalizedName] = frozenset()
 
 
-_Key = TypeVar("_Key")
-_Result = TypeVar("_Result")
 _OfferKey = tuple[NormalizedName, "Source | None"]
 _MetadataKey = tuple[NormalizedName, Version, Source]
 
@@ -93,9 +95,11 @@ class IndexProvider:
             for name, text in settings.exclude_newer_package.items()
         }
         self._pool = ThreadPoolExecutor(client.settings.connections, thread_name_prefix="index")
-        self._offers: _Once[_OfferKey, Offer] = _Once(self._pool)
-        self._metadata: _Once[_MetadataKey, CandidateMetadata] = _Once(self._pool)
-        self._flat_pages: _Once[str, Shelf] = _Once(self._pool)
+        self._offers: Once[_OfferKey, Offer] = Once(self._pool)
+        self._metadata: Once[_MetadataKey, CandidateMetadata] = Once(self._pool)
+        self._flat_pages: Once[str, Shelf] = Once(self._pool)
+        self._walk: Walk | None = None
+        self._tried: set[NormalizedName] = set()
 
     def __enter__(self) -> IndexProvider:
         return self
@@ -105,7 +109,22 @@ class IndexProvider:
 
     def close(self) -> None:
         """Drop what was prefetched and is not needed any more. The client stays open: it is the caller's."""
+        if self._walk is not None:
+            self._walk.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def walk(self, inputs: Inputs) -> None:
+        """Walk the dependency graph of a question that will be asked, in the background; see `index.walk`."""
+        if self._walk is None:
+            self._walk = Walk(inputs, self)
+
+    def traffic(self) -> str:
+        """Return what was asked for, and how much of it ahead and in vain, for who wants the details."""
+        (pages, idle_pages), (metadata, idle_metadata) = self._offers.counts(), self._metadata.counts()
+        return (
+            f"Asked for {pages} packages ({idle_pages} of them in vain)"
+            f" and the metadata of {metadata} versions ({idle_metadata} of them in vain)"
+        )
 
     def offer(self, name: NormalizedName, source: Source | None) -> Offer:
         """Return what `source`, or the configured indexes in order, offer under `name`; see the protocol."""
@@ -113,18 +132,40 @@ class IndexProvider:
 
     def metadata(self, candidate: Candidate) -> CandidateMetadata:
         """Return the candidate's core metadata; see the protocol."""
-        return self._metadata.get(_metadata_key(candidate), lambda: self._find_metadata(candidate))
+        self._tried.add(candidate.name)
+        return self._metadata.get(_metadata_key(candidate), partial(self._find_metadata, candidate))
 
     def prefetch_offers(self, names: Iterable[tuple[NormalizedName, Source | None]]) -> None:
         """Ask for these names in the background."""
-        for name, source in names:
-            self._offers.begin((name, source), partial(self._find_offer, name, source))
+        for key in names:
+            self.begin_offer(key)
 
     def prefetch_metadata(self, candidates: Iterable[Candidate]) -> None:
-        """Ask for the metadata of these in the background. A build waits until it is really needed."""
+        """Ask for the metadata of these in the background. A build waits until it is really needed.
+
+        The first guess of a package that the walk looks after is left to the walk, which has seen more
+        requirements; a resolver that goes through versions knows better.
+        """
         for candidate in candidates:
-            if candidate.wheels:
-                self._metadata.begin(_metadata_key(candidate), partial(self._find_metadata, candidate))
+            guessed = candidate.name not in self._tried and self._is_walked(candidate)
+            if candidate.wheels and not guessed:
+                self.begin_metadata(candidate)
+
+    def _is_walked(self, candidate: Candidate) -> bool:
+        name, source = candidate.name, candidate.source
+        return self._walk is not None and (self._walk.knows((name, None)) or self._walk.knows((name, source)))
+
+    def begin_offer(self, key: _OfferKey) -> Future[Offer]:
+        """Ask for a name in the background."""
+        return self._offers.begin(key, partial(self._find_offer, *key))
+
+    def begin_metadata(self, candidate: Candidate) -> Future[CandidateMetadata]:
+        """Ask for the metadata of a candidate in the background."""
+        return self._metadata.begin(_metadata_key(candidate), partial(self._find_metadata, candidate))
+
+    def names_ahead(self) -> int:
+        """Return how many names were begun that nobody has asked for."""
+        return self._offers.counts()[1]
 
     def _find_offer(self, name: NormalizedName, source: Source | None) -> Offer:
         if source is None:
@@ -209,39 +250,6 @@ class IndexProvider:
             requires_python=core.requires_python,
             extras=frozenset(core.provides_extra),
         )
-
-
-class _Once(Generic[_Key, _Result]):
-    """Results by request, each worked out once: by the pool when begun ahead, else by whoever asks first.
-
-    A begun request that no thread of the pool has taken up yet is taken back by the one who needs it now, so
-    nobody waits behind guesses.
-    """
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-        self._lock = threading.Lock()
-        self._results: dict[_Key, Future[_Result]] = {}
-
-    def begin(self, key: _Key, work: Callable[[], _Result]) -> None:
-        """Work out a result in the background unless that has begun."""
-        with self._lock:
-            if key not in self._results:
-                self._results[key] = self._pool.submit(work)
-
-    def get(self, key: _Key, work: Callable[[], _Result]) -> _Result:
-        """Return the result, or raise what working it out raised."""
-        with self._lock:
-            future = self._results.get(key)
-            mine = future is None or future.cancel()
-            if future is None or mine:
-                future = self._results[key] = Future()
-        if mine:
-            try:
-                future.set_result(work())
-            except BaseException as error:
-                future.set_exception(error)
-        return future.result()
 
 
 def _holds(shelf: Shelf, name: NormalizedName) -> bool:

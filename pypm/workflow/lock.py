@@ -104,7 +104,10 @@ def _resolved(context: Context, request: LockRequest, before: Lock | None) -> Lo
         context.reporter.task("Resolving", project.name, unit="packages") as task,
         open_provider(context, project, open_builder(supply).metadata, refresh=request.refresh) as provider,
     ):
-        resolution = resolve(_inputs(project, before, request), provider, reporter=ResolvingTask(task))
+        inputs = _inputs(project, before, request)
+        provider.walk(inputs)
+        resolution = resolve(inputs, provider, reporter=ResolvingTask(task))
+        context.reporter.detail(provider.traffic())
         resolution = completed(context, project, resolution, before, every_size=request.refresh)
         return freeze(project, resolution, content_hash=wanted, exclude_newer=limit, path_hint=path_hint)
 
