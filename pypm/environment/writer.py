@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +87,9 @@ def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
     location = environment.location
     if "\n" in stamp:
         raise ValueError("a stamp is one line")
-    lock_name = sha256_hex(os.fsencode(location))
-    with locked(environment.base.parent / "locks" / f"location-{lock_name}.lock"):
+    with _writing(environment):
         _check_replaceable(location)
-        _sweep(location)
+        _remove_leftovers(location)
         staging = location.with_name(f"{location.name}.{os.urandom(4).hex()}")
         try:
             overlaps = _stage(environment, staging, stamp)
@@ -133,13 +133,32 @@ def _check_replaceable(location: Path) -> None:
     )
 
 
-def _sweep(location: Path) -> None:
-    """Remove what killed processes left; the lock is held, so nobody else is staging here."""
+def sweep(environment: Environment) -> None:
+    """Remove what killed processes left beside an environment that is as it should be.
+
+    A process may have been killed between the swap and the removal of the old environment.
+    """
+    if _leftovers(environment.location):
+        with _writing(environment):
+            _remove_leftovers(environment.location)
+
+
+def _writing(environment: Environment) -> AbstractContextManager[None]:
+    """Hold the lock of the environment's location."""
+    name = sha256_hex(os.fsencode(environment.location))
+    return locked(environment.base.parent / "locks" / f"location-{name}.lock")
+
+
+def _leftovers(location: Path) -> list[Path]:
     leftover = re.compile(re.escape(location.name) + r"\.[0-9a-f]{8}")
     with storage_errors(f"list `{location.parent}`"):
-        names = [path.name for path in location.parent.iterdir() if leftover.fullmatch(path.name)]
-    for name in names:
-        remove_tree(location.with_name(name))
+        return [location.with_name(name) for name in os.listdir(location.parent) if leftover.fullmatch(name)]  # noqa: PTH208
+
+
+def _remove_leftovers(location: Path) -> None:
+    """Remove what killed processes left; the lock is held, so nobody else is staging here."""
+    for path in _leftovers(location):
+        remove_tree(path)
 
 
 def _stage(environment: Environment, staging: Path, stamp: str) -> tuple[Overlap, ...]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pypm.errors import StorageError
-from pypm.files import remove_tree, storage_errors
+from pypm.files import locked, remove_tree, storage_errors
 from pypm.paths import Cache
+from pypm.store.wheels import Store
 from pypm.workflow.context import Context
 
 _SECONDS_PER_DAY = 86_400
+_LOCK = "lock"
+_LOCKS = "locks"
+"""The folder of lock files in a bucket; they are empty, and somebody may hold one."""
+_DOOMED = "removed-"
 
 
 def measure(context: Context) -> dict[str, int]:
@@ -29,29 +35,74 @@ def clean(context: Context) -> int:
     Only the buckets that pypm knows are removed, never the root itself: `PYPM_CACHE_DIR` may name a folder
     that holds other things, too.
     """
-    freed_bytes = sum(measure(context).values())
-    for bucket in _buckets(context.cache):
-        remove_tree(bucket)
+    with _alone(context):
+        freed_bytes = sum(measure(context).values())
+        *buckets, scratch = _buckets(context.cache)
+        for bucket in buckets:
+            _remove(context.cache, bucket)
+        remove_tree(scratch)
+        (context.cache.root / _LOCK).unlink(missing_ok=True)
     return freed_bytes
 
 
 def prune(context: Context, *, unused_days: int, dry_run: bool) -> int:
     """Remove what was not used within `unused_days`, and rests of killed processes; return the bytes freed.
 
-    Downloaded archives go whenever their unpacked tree is in the store, since nothing reads them again. Run
-    plans go whenever anything goes: they name trees of the store.
+    Run plans go whenever anything goes: they name trees of the store. Waits until no sync is under way, since
+    what one has just fetched looks unused until it is linked.
     """
     cache = context.cache
     limit = time.time() - unused_days * _SECONDS_PER_DAY
-    gone = [*_unused(cache, limit), *_rests(cache)]
-    seen: set[tuple[int, int]] = set()
-    freed_bytes = sum(size for path in gone for size in _disk_bytes(path, seen))
-    if not dry_run:
-        if gone:
-            remove_tree(cache.plans)
-        for path in gone:
-            remove_tree(path)
+    with _alone(context):
+        gone = [*_unused(cache, limit), *_rests(cache)]
+        seen: set[tuple[int, int]] = set()
+        freed_bytes = sum(size for path in gone for size in _disk_bytes(path, seen))
+        if not dry_run:
+            if gone:
+                remove_tree(cache.plans)
+            for path in gone:
+                _remove(cache, path)
+            Store(cache).sweep()
     return freed_bytes
+
+
+@contextmanager
+def in_use(context: Context) -> Iterator[None]:
+    """Keep `prune` and `clean` away from the cache for the block; any number of users stand together.
+
+    Where nothing can be written, nothing can be removed either: a read-only cache needs no lock.
+    """
+    cache = context.cache
+    if cache.root.is_dir() and not os.access(cache.root, os.W_OK):
+        yield
+        return
+    with locked(cache.root / _LOCK, shared=True, on_wait=lambda holder: _tell_wait(context, holder)):
+        yield
+
+
+@contextmanager
+def _alone(context: Context) -> Iterator[None]:
+    """Hold the cache against every sync for the block; those that are under way are waited for."""
+    with locked(context.cache.root / _LOCK, on_wait=lambda holder: _tell_wait(context, holder)):
+        yield
+
+
+def _tell_wait(context: Context, holder: str) -> None:
+    context.reporter.step("Waiting", f"for the cache, which {holder} uses")
+
+
+def _remove(cache: Cache, path: Path) -> None:
+    """Remove a folder that a reader must find whole or not at all, even when this is killed half way."""
+    doomed = cache.scratch / f"{_DOOMED}{os.urandom(8).hex()}"
+    with storage_errors(f"remove `{path}`"):
+        try:
+            # What is moved must be writable: its `..` changes.
+            path.chmod(0o700)
+        except FileNotFoundError:
+            return
+        doomed.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(doomed)
+    remove_tree(doomed)
 
 
 def _buckets(cache: Cache) -> tuple[Path, ...]:
@@ -61,25 +112,20 @@ def _buckets(cache: Cache) -> tuple[Path, ...]:
         cache.index,
         cache.builds,
         cache.plans,
-        _layers(cache),
+        cache.environments,
         cache.interpreters,
         cache.scratch,
     )
 
 
-def _layers(cache: Cache) -> Path:
-    """The small generated layers of environments; see `environment.overlay`."""
-    return cache.root / "environments-v1"
-
-
 def _unused(cache: Cache, limit: float) -> Iterator[Path]:
     """What was not used since `limit`: trees at `<bucket>/<sha256[:2]>/<sha256>...`, and generated layers."""
-    for layer in _children(_layers(cache)):
-        if _last_used(layer) < limit:
+    for layer in _children(cache.environments):
+        if layer.name != _LOCKS and _last_used(layer) < limit:
             yield layer
     for bucket in (cache.wheels, cache.store, cache.builds):
         for entry in _children(bucket):
-            for tree in _children(entry):
+            for tree in _children(entry) if entry.name != _LOCKS else ():
                 if _last_used(tree) < limit:
                     yield tree
 
@@ -88,7 +134,7 @@ def _rests(cache: Cache) -> Iterator[Path]:
     """What killed processes left: scratch folders older than a day, which no running process still fills."""
     limit = time.time() - _SECONDS_PER_DAY
     for entry in _children(cache.scratch):
-        if _last_used(entry) < limit:
+        if _last_used(entry) < limit or entry.name.startswith(_DOOMED):
             yield entry
 
 

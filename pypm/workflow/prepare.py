@@ -21,6 +21,7 @@ from pypm.model.project import PathSource
 from pypm.model.wheel import StoredWheel
 from pypm.paths import LOCK_FILE, environment_folder
 from pypm.workflow.builds import Builder
+from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
 from pypm.workflow.requirements import open_builder
@@ -63,7 +64,7 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
         IntegrityError: some file is not what was locked.
         IndexAccessError, BuildError, StorageError: something missing could not be had.
     """
-    with Supply(context) as supply:
+    with in_use(context), Supply(context) as supply:
         found = _look(supply, preparation)
         if preparation.nothing_new:
             _require_nothing(found.missing)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pypm.digest import parse_sha256
-from pypm.environment.writer import STATE_FILE, read_state, write
+from pypm.environment.writer import STATE_FILE, read_state, sweep, write
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
 from pypm.workflow import plans
+from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.freshness import facts_of
 from pypm.workflow.prepare import Preparation, Prepared, foresee, prepare
@@ -71,6 +72,11 @@ def sync(context: Context, request: SyncRequest) -> SyncOutcome:
     )
     if request.check or request.dry_run:
         return _foretold(context, foresee(context, preparation))
+    with in_use(context):
+        return _made_so(context, preparation, expected)
+
+
+def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str | None) -> SyncOutcome:
     started = time.monotonic()
     prepared = prepare(context, preparation)
     environment = prepared.environment
@@ -91,6 +97,7 @@ def sync(context: Context, request: SyncRequest) -> SyncOutcome:
         seconds = time.monotonic() - started
         context.reporter.step("Synced", f"{_count(len(_distributions(environment)))} in {seconds:.2f} s")
     else:
+        sweep(environment)
         context.reporter.step(_NOTHING, f"{_count(len(_distributions(environment)))} as locked")
     _keep_plan(context, prepared)
     return outcome
