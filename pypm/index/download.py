@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import threading
 import time
@@ -24,7 +23,7 @@ from typing import Protocol
 from pypm.codec.simple import redact
 from pypm.digest import CHUNK_BYTES, sha256_file
 from pypm.errors import IndexAccessError, IntegrityError
-from pypm.files import flush_folder, locked, storage_errors
+from pypm.files import locked, storage_errors
 from pypm.index.client import Client, Stream
 from pypm.model.artifact import LockedArtifact, Sha256
 
@@ -210,7 +209,7 @@ class _Transfer:
                     break
                 # Two halves of different files: once more, from the beginning, and then the verdict holds.
                 self._restart(stream)
-            self._put_in_place(stream)
+            self._put_in_place()
 
     def _open(self) -> io.FileIO:
         self.part.touch()
@@ -340,11 +339,11 @@ class _Transfer:
             ),
         )
 
-    def _put_in_place(self, stream: io.FileIO) -> None:
-        os.fsync(stream.fileno())
+    def _put_in_place(self) -> None:
+        """Rename the file in, without waiting for the disk: who finds an archive hashes it before its use,
+        so one that a power cut has left half is fetched again."""
         self.part.replace(self.job.destination)
         self.note.unlink(missing_ok=True)
-        flush_folder(self.job.destination.parent)
 
     def _discard(self) -> None:
         self.part.unlink(missing_ok=True)

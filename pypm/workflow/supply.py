@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 _PARALLEL_DOWNLOADS = 8
 """More only divide the same line."""
 
+_LARGE_BYTES = 32 << 20
+_PARALLEL_LARGE = 3
+"""Of the large files fewer at once: on a divided line all of them would end together, and only then could
+the first be unpacked. So they come one after the other, largest first, each unpacked beside the next ones."""
+
 _PARALLEL_UNPACKING = 2
 """Each uses all processors for its larger part; two keep the disk and the processors busy at once."""
 
@@ -92,11 +97,14 @@ class Supply:
         stored: dict[int, StoredWheel] = {}
         with (
             ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download") as downloads,
+            ThreadPoolExecutor(_PARALLEL_LARGE, thread_name_prefix="large") as large,
             ThreadPoolExecutor(_PARALLEL_UNPACKING, thread_name_prefix="unpack") as unpacking,
-            _stopping(progress, downloads, unpacking),
+            _stopping(progress, downloads, large, unpacking),
         ):
             arriving: dict[Future[Path], int] = {
-                downloads.submit(self.download, picks[number], progress): number
+                self._lane(picks[number], downloads, large).submit(
+                    self.download, picks[number], progress
+                ): number
                 for number in sorted(range(len(picks)), key=lambda number: -_size_bytes(picks[number]))
             }
             ending: dict[Future[StoredWheel], int] = {}
@@ -111,6 +119,10 @@ class Supply:
                         archive = future.result()
                         ending[unpacking.submit(self._add, archive, picks[number], unpacker)] = number
         return tuple(stored[number] for number in range(len(picks)))
+
+    @staticmethod
+    def _lane(pick: Pick, small: ThreadPoolExecutor, large: ThreadPoolExecutor) -> ThreadPoolExecutor:
+        return large if _size_bytes(pick) >= _LARGE_BYTES else small
 
     def download(self, pick: Pick, progress: ReportedProgress | None = None) -> Path:
         """Return the verified archive of a pick, downloaded unless the cache has it."""
