@@ -89,6 +89,10 @@ class Console:
             return SilentTask()
         return PlainDownload(self, verb, subject)
 
+    def release_terminal(self) -> None:
+        """Take the live display away: what comes next owns the terminal."""
+        self.close()
+
     def close(self) -> None:
         """Remove the live display; the next line of talk stands on its own."""
         with self._lock:

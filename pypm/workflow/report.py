@@ -43,6 +43,9 @@ class Reporter(Protocol):
     def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:
         """Begin a piece of work; use it as a context manager."""
 
+    def release_terminal(self) -> None:
+        """Take away whatever is drawn: what comes next owns the terminal."""
+
 
 class SilentTask:
     """A task that nobody watches."""
@@ -82,3 +85,6 @@ class SilentReporter:
 
     def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:
         return SilentTask()
+
+    def release_terminal(self) -> None:
+        """Nothing is drawn."""

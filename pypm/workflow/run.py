@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,9 +82,25 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
         _keep_plan(context, prepared, options, policy)
         words = plans.command_words(request.words, module=request.module)
         _require_program(words[0], prepared)
+        context.reporter.release_terminal()
         command = sandbox.Command(argv=words, cwd=plans.folder_inside(str(context.root)))
-        context.close()
-        return RunOutcome(exit_code=sandbox.run(policy, command).returncode)
+        return RunOutcome(exit_code=_run_to_its_end(policy, command))
+
+
+def _run_to_its_end(policy: sandbox.Policy, command: sandbox.Command) -> int:
+    """Run the command and return its exit code.
+
+    Where this process can stand for the sandbox itself, it does, as with a ready plan: then every signal that
+    it gets reaches the command. With threads it cannot, and a helper does.
+    """
+    if _can_be_planned(policy) and threading.active_count() == 1:
+        return sandbox.replay(sandbox.prepare(policy), command.argv, command.cwd)
+    return sandbox.run(policy, command).returncode
+
+
+def _can_be_planned(policy: sandbox.Policy) -> bool:
+    """Whether the policy is one for plain namespaces, without a list of hosts to be served from outside."""
+    return policy.isolation is None and not policy.network.allowed
 
 
 def explained(context: Context, request: RunRequest) -> Explanation:
@@ -152,8 +169,7 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
     It is compiled for a caller without variables: those that are passed are read anew at each start.
     """
     call = plans.read_call(sys.argv[1:])
-    plain = policy.isolation is None and not policy.network.allowed
-    if call is None or not plain or context.settings.cache is None:
+    if call is None or not _can_be_planned(policy) or context.settings.cache is None:
         return
     root = str(context.root)
     key = plans.plan_key(call, root, os.environ)

@@ -1,0 +1,187 @@
+"""The program as it is started: what it exits with, and what ends it."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import sandbox
+from pypm import __version__
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+_host = sandbox.probe()
+needs_sandbox = pytest.mark.skipif(not _host.namespaces, reason=f"no sandbox on this machine: {_host.cause}")
+
+
+@pytest.fixture(scope="module")
+def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYPM_")}
+    cache = tmp_path_factory.mktemp("cache")
+    return {**kept, "PYTHONPATH": str(CHECKOUT), "PYPM_CACHE_DIR": str(cache), "TERM": "xterm"}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, environ: dict[str, str]) -> Path:
+    """A project without dependencies, locked; nothing needs an index."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\n[tool.pypm]\npackage = false\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pypm", "lock"],
+        cwd=folder,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def start(root: Path, environ: dict[str, str], *words: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, "-m", "pypm", *words],
+        cwd=root,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_version_needs_no_command_line(root: Path, environ: dict[str, str]) -> None:
+    process = start(root, environ, "--version")
+    out, told = process.communicate()
+    assert (process.returncode, out, told) == (0, f"pypm {__version__}\n", "")
+
+
+def test_errors_reach_stderr_and_the_exit_code(root: Path, environ: dict[str, str]) -> None:
+    process = start(root, environ, "sync", "--extra", "nope")
+    out, told = process.communicate()
+    assert process.returncode == 2
+    assert out == ""
+    assert told.startswith("error: ")
+
+
+def test_a_closed_pipe_is_no_error(root: Path, environ: dict[str, str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pypm", "completion", "bash"],
+        cwd=root,
+        env=environ,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    _, told = process.communicate()
+    assert process.returncode == 0
+    assert told == ""
+
+
+@needs_sandbox
+@pytest.mark.parametrize("words", [("run",), ("run", "-v")], ids=["ready plan", "whole program"])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_signal_reaches_the_command(
+    root: Path, environ: dict[str, str], words: tuple[str, ...], number: signal.Signals, code: int
+) -> None:
+    assert start(root, environ, "run", "true").wait() == 0
+    process = start(root, environ, *words, "sh", "-c", "echo ready; exec sleep 30")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in told
+
+
+@needs_sandbox
+def test_a_command_may_catch_the_signal(root: Path, environ: dict[str, str]) -> None:
+    script = "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 0.05; done"
+    process = start(root, environ, "run", "sh", "-c", script)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (9, "caught\n")
+
+
+@needs_sandbox
+def test_what_runs_ends_with_pypm(root: Path, environ: dict[str, str]) -> None:
+    marker = f"31{os.getpid()}"
+    process = start(root, environ, "run", "sh", "-c", f"echo ready; exec sleep {marker}")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while is_running(marker):
+        assert time.monotonic() < deadline, "the command outlived pypm"
+        time.sleep(0.02)
+
+
+def is_running(word: str) -> bool:
+    """Whether some process of this machine has this word in its command line."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if word.encode() in words:
+                return True
+    return False
+
+
+@needs_sandbox
+@pytest.mark.parametrize("words", [("run", "sh"), ("run", "-v", "sh"), ("shell",)])
+def test_an_interactive_command_has_a_terminal_of_its_own(
+    root: Path, environ: dict[str, str], words: tuple[str, ...]
+) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(root)
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "pypm", *words],
+            {**environ, "SHELL": "/bin/sh"},
+        )
+    try:
+        converse(terminal, until=b"$ ")
+        os.write(terminal, b"tty; echo got-$((40+2)); exit 5\n")
+        said = converse(terminal, until=b"got-42")
+        assert b"/dev/pts/0" in said, "a pseudo-terminal of the sandbox's own"
+        while select.select([terminal], [], [], 10)[0]:
+            try:
+                if not os.read(terminal, 4096):
+                    break
+            except OSError:
+                break
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    finally:
+        os.close(terminal)
+
+
+def converse(terminal: int, *, until: bytes) -> bytes:
+    """Read from a terminal until something appears."""
+    said = b""
+    deadline = time.monotonic() + 20
+    while until not in said:
+        assert time.monotonic() < deadline, said
+        if select.select([terminal], [], [], 0.2)[0]:
+            said += os.read(terminal, 4096)
+    return said
