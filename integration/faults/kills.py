@@ -1,0 +1,170 @@
+"""SIGKILL at random moments of a sync; the next one must come to what an untouched one makes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from integration.faults.arena import Program
+from integration.faults.snapshot import Snapshot, difference, snapshot, trees, unfinished
+from pypm.files import remove_tree
+from tests.support.index_server import IndexServer
+
+SITUATIONS = ("cold", "warm", "replace")
+"""An empty cache; a full one without `.venv`; a full one with another `.venv`."""
+VICTIMS = ("group", "process")
+"""The whole process group, as a terminal or a runner does it, or the leading process alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One kill."""
+
+    situation: str
+    victim: str
+    moment: float
+    """As a share of the seconds that an untouched run takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What came of it."""
+
+    row: str
+    wrong: tuple[str, ...]
+
+
+def draw(count: int, seed: int) -> list[Trial]:
+    """Return trials whose moments cover the whole run evenly, each at random within its share."""
+    chance = random.Random(seed)
+    kinds = list(itertools.islice(itertools.cycle(itertools.product(SITUATIONS, VICTIMS)), count))
+    trials = []
+    for kind in dict.fromkeys(kinds):
+        many = kinds.count(kind)
+        for number in range(many):
+            moment = (number + chance.random()) / many
+            trials.append(Trial(situation=kind[0], victim=kind[1], moment=moment))
+    chance.shuffle(trials)
+    return trials
+
+
+class Killing:
+    """Runs the trials of one program."""
+
+    def __init__(self, program: Program, server: IndexServer) -> None:
+        self._program = program
+        self._server = server
+        self._mounts = _mounts()
+        self._clean_trees: Snapshot = {}
+        self._clean: dict[bool, Snapshot] = {}
+        self._seconds: dict[str, float] = {}
+
+    def calibrate(self) -> str:
+        """Make the clean environments with an untouched cache, and time each situation."""
+        program = self._program
+        untouched = program.cache.with_name("untouched")
+        for extra in (False, True):
+            remove_tree(program.venv)
+            _require(program.finish(program.start(extra=extra, cache=untouched)))
+            self._clean[extra] = snapshot(program.venv)
+        self._clean_trees = trees(untouched)
+        for situation in SITUATIONS:
+            self._arrange(situation)
+            started = time.monotonic()
+            _require(program.finish(program.start()))
+            self._seconds[situation] = time.monotonic() - started
+        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self._seconds.items())
+        return f"{program.name}: untouched runs: {told}; {len(self._clean[True])} files and folders"
+
+    def run(self, trial: Trial) -> Verdict:
+        """Arrange, start, kill, look, sync again, compare."""
+        program = self._program
+        self._arrange(trial.situation)
+        seconds = trial.moment * self._seconds[trial.situation]
+        process = program.start()
+        time.sleep(seconds)
+        ended = process.poll() is not None
+        if trial.victim == "group":
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.communicate()
+        torn = self._torn()
+        parts = _parts(program.cache)
+        asked = len(self._server.requests)
+        wrong = [torn, program.finish(program.start())]
+        wrong += [difference(snapshot(program.venv), self._clean[True])]
+        if program.name == "pypm":
+            wrong += [difference(trees(program.cache), self._clean_trees)]
+            wrong += [f"left behind: {name}" for name in unfinished(program.cache, program.project)]
+            wrong += self._not_resumed(parts, asked)
+        wrong += [f"still running: {name}" for name in _orphans()]
+        if _mounts() != self._mounts:
+            wrong.append("mounts are left")
+        found = tuple(filter(None, wrong))
+        row = (
+            f"{program.name:5} {trial.situation:8} {trial.victim:8} killed at {seconds:6.2f} s"
+            f"{' (had ended)' if ended else '':12}  {len(parts)} partial  {'; '.join(found) or 'as clean'}"
+        )
+        return Verdict(row=row, wrong=found)
+
+    def _arrange(self, situation: str) -> None:
+        program = self._program
+        if situation == "cold":
+            remove_tree(program.cache)
+        if situation == "replace":
+            _require(program.finish(program.start(extra=False)))
+        else:
+            remove_tree(program.venv)
+
+    def _torn(self) -> str:
+        """Say how `.venv` is neither the old environment nor the new one nor absent, directly after the kill."""
+        found = snapshot(self._program.venv)
+        if not found or found in self._clean.values():
+            return ""
+        return f"half an environment after the kill: {difference(found, self._clean[True])}"
+
+    def _not_resumed(self, parts: dict[str, int], asked: int) -> Iterator[str]:
+        requests = self._server.requests[asked:]
+        for name, size_bytes in parts.items():
+            ranges = [
+                request.headers.get("range")
+                for request in requests
+                if request.method == "GET" and request.path.endswith(f"/{name}")
+            ]
+            if any(asked_range != f"bytes={size_bytes}-" for asked_range in ranges):
+                yield f"`{name}` was not resumed at {size_bytes}: {ranges}"
+
+
+def _require(wrong: str) -> None:
+    if wrong:
+        raise SystemExit(f"an untouched run failed: {wrong}")
+
+
+def _parts(cache: Path) -> dict[str, int]:
+    found = {path.name.removesuffix(".part"): path.stat().st_size for path in cache.glob("wheels/*/*/*.part")}
+    return {name: size_bytes for name, size_bytes in found.items() if size_bytes}
+
+
+def _mounts() -> int:
+    return len(Path("/proc/self/mountinfo").read_bytes().splitlines())
+
+
+def _orphans() -> list[str]:
+    """Return the processes that were left to us, the reaper of all that is started here; reap the dead."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    listed = subprocess.run(
+        ["ps", "-o", "args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False
+    )
+    return [line for line in listed.stdout.splitlines() if not line.startswith("ps ")]
