@@ -47,10 +47,17 @@ class MemoryProvider:
         self._no_build = frozenset(map(canonicalize_name, no_build))
         self._no_binary = frozenset(map(canonicalize_name, no_binary))
         self._metadata: dict[tuple[str, Version], CandidateMetadata] = {}
+        self._offers: dict[tuple[NormalizedName, Source | None], MemoryOffer] = {}
         self.metadata_asked: list[str] = []
         self.prefetched: list[str] = []
 
     def offer(self, name: NormalizedName, source: Source | None) -> MemoryOffer:
+        key = (name, source)
+        if key not in self._offers:
+            self._offers[key] = self._offer(name, source)
+        return self._offers[key]
+
+    def _offer(self, name: NormalizedName, source: Source | None) -> MemoryOffer:
         if name not in self._packages:
             raise Unavailable(f"`{name}` was not found in the index")
         candidates: dict[Version, Candidate] = {}

@@ -141,10 +141,10 @@ class Answer:
         return tuple(sorted(edges, key=_edge_order))
 
     def _forks(self) -> tuple[Marker, ...]:
-        """Return the regions of the answer, in the order in which they were solved; none when there is but one.
+        """Return the regions of the answer in the order of solving; none when there is but one.
 
-        Regions are one as long as no package has two versions in them: a fork that made no difference in the end
-        is none. Solving such a region again, with its pins as preferences, finds the same pins.
+        Regions are one as long as no package has two versions in them: a fork that made no difference in
+        the end is none. Solving such a region again, with its pins as preferences, finds the same pins.
         """
         groups: list[tuple[dict[NormalizedName, Key], int]] = []
         for part in self._regions:

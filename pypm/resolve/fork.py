@@ -44,7 +44,7 @@ class Fork:
         packages.prefetch(dependencies)
         stated: list[Incompatibility] = []
         for dependency in dependencies:
-            target = packages.named(dependency.name, dependency.source)
+            target = packages.target(dependency)
             allowed = packages.allowed(target, dependency)
             if dependency.is_constraint:
                 allowed |= ABSENT
@@ -101,11 +101,9 @@ class Fork:
     def undecided(self, packages: Packages) -> int | None:
         """Return the package to decide next; None when the region is solved."""
         solution = self.engine.solution
-        ready = [
-            package
-            for package in solution.pending
-            if packages.all[package].base < 0 or packages.all[package].base in solution.decided
-        ]
+        decided = solution.decided
+        bases = packages.bases
+        ready = [p for p in solution.pending if (base := bases[p]) < 0 or base in decided]
         return self.priorities.first(ready) if ready else None
 
 

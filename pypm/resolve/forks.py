@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from pypm.resolve.diagram import FALSE
+from pypm.resolve.diagram import FALSE, TRUE
 from pypm.resolve.lowering import Dependency
 from pypm.resolve.markers import Markers
 
@@ -41,6 +41,8 @@ def branches(
     versions are the likeliest to serve the others too; otherwise the highest, so that each Python gets its
     newest versions.
     """
+    if all(dependency.guard == TRUE for dependency in dependencies):
+        return [Branch(region, dependencies)]
     diagram = markers.diagram
     found = [Branch(region, ())]
     holding = [dependency for dependency in dependencies if not diagram.disjoint(region, dependency.guard)]

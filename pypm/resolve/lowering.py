@@ -22,7 +22,8 @@ from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dependency:
-    """One requirement, ready to be solved. Equal ones are one object, so they compare and hash by identity."""
+    """One requirement, ready to be solved. Equal ones are one object, so they compare and hash by
+    identity."""
 
     name: NormalizedName
     specifier: SpecifierSet

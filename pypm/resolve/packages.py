@@ -9,7 +9,9 @@ from packaging.version import Version
 
 from pypm.model.candidate import Candidate, CandidateMetadata
 from pypm.model.project import Source
+from pypm.resolve.diagram import Cut
 from pypm.resolve.lowering import Dependency, Lowering, UnlistedUrlError
+from pypm.resolve.markers import lower_bound
 from pypm.resolve.partial import ROOT
 from pypm.resolve.provider import Offer, Provider, Unavailable
 from pypm.resolve.versions import PROPOSITION, VersionList
@@ -44,9 +46,13 @@ class Packages:
         self.provider = provider
         self.lowering = lowering
         self.all: list[Package] = []
+        self.bases: list[int] = []
+        """Of each package its `base`: read once for every package at every decision."""
         self._numbers: dict[object, int] = {}
         self._metadata: dict[tuple[int, int], CandidateMetadata | Unavailable] = {}
+        self._targets: dict[Dependency, int] = {}
         self._allowed: dict[tuple[int, Dependency], int] = {}
+        self._bounds: dict[tuple[int, int, bool], Cut | None] = {}
         self._dependencies: dict[tuple[int, int, NormalizedName | None], tuple[Dependency, ...]] = {}
         self.proposition("project", project)
 
@@ -57,20 +63,28 @@ class Packages:
         if found is None:
             found = self._numbers[key] = len(self.all)
             parent = self.all[base].name if base >= 0 else name
-            self.all.append(Package(number=found, name=parent, kind=kind, extra=name, base=base))
+            self._append(Package(number=found, name=parent, kind=kind, extra=name, base=base))
             if base >= 0:
                 self.all[base].extras.append(found)
         return found
 
+    def _append(self, package: Package) -> None:
+        self.all.append(package)
+        self.bases.append(package.base)
+
+    def target(self, dependency: Dependency) -> int:
+        """Return the number of the package that a dependency is on."""
+        found = self._targets.get(dependency)
+        if found is None:
+            found = self._targets[dependency] = self.named(dependency.name, dependency.source)
+        return found
+
     def prefetch(self, dependencies: tuple[Dependency, ...]) -> None:
         """Announce names before the first of them is waited for."""
-        new = {
-            (dependency.name, dependency.source): None
-            for dependency in dependencies
-            if (dependency.name, dependency.source) not in self._numbers
-        }
-        if new:
-            self.provider.prefetch_offers(list(new))
+        new = {(d.name, d.source): None for d in dependencies if d not in self._targets}
+        unknown = [key for key in new if key not in self._numbers]
+        if unknown:
+            self.provider.prefetch_offers(unknown)
 
     def named(self, name: NormalizedName, source: Source | None) -> int:
         """Return the number of a package; asks the provider for its versions when it is new."""
@@ -85,7 +99,7 @@ class Packages:
             except Unavailable as absence:
                 package.absence = absence
                 package.versions = VersionList(())
-            self.all.append(package)
+            self._append(package)
         return found
 
     def allowed(self, number: int, dependency: Dependency) -> int:
@@ -101,6 +115,19 @@ class Packages:
         package = self.all[number]
         assert package.offer is not None
         return package.offer.candidate(package.versions.version(bit))
+
+    def python_bound(self, number: int, bit: int, *, from_metadata: bool) -> Cut | None:
+        """Return the lowest Python of a version, by its files' entries or by its metadata."""
+        key = (number, bit, from_metadata)
+        if key not in self._bounds:
+            found: Candidate | CandidateMetadata | Unavailable
+            found = self.metadata(number, bit) if from_metadata else self.candidate(number, bit)
+            self._bounds[key] = None if isinstance(found, Unavailable) else lower_bound(found.requires_python)
+        return self._bounds[key]
+
+    def is_fetched(self, number: int, bit: int) -> bool:
+        """Tell whether the metadata of a version is here already."""
+        return (number, bit) in self._metadata
 
     def version(self, number: int, bit: int) -> Version:
         """Return one version of a package."""

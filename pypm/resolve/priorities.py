@@ -21,8 +21,8 @@ URL, SINGLE, CONFLICT_EARLY, CONFLICT_LATE, FIRST_SEEN = range(5)
 class Priorities:
     """The order of packages in one fork, and the conflicts counted towards moving them."""
 
-    classes: dict[int, int] = field(default_factory=dict)
-    met: dict[int, int] = field(default_factory=dict)
+    order: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Package to its class and its place among those met, in the order in which they were met."""
     rejected: dict[int, int] = field(default_factory=dict)
     rejecting: dict[int, int] = field(default_factory=dict)
     moved: list[int] = field(default_factory=list)
@@ -30,19 +30,20 @@ class Priorities:
 
     def copy(self) -> Priorities:
         """Return an independent copy."""
-        return Priorities(
-            dict(self.classes), dict(self.met), dict(self.rejected), dict(self.rejecting), list(self.moved)
-        )
+        return Priorities(dict(self.order), dict(self.rejected), dict(self.rejecting), list(self.moved))
 
     def meet(self, package: int, *, single: bool, url: bool) -> None:
         """Note a requirement on a package: it may raise the package's class and never lowers it."""
-        self.met.setdefault(package, len(self.met))
         wanted = URL if url else SINGLE if single else FIRST_SEEN
-        self.classes[package] = min(wanted, self.classes.get(package, FIRST_SEEN))
+        known = self.order.get(package)
+        if known is None:
+            self.order[package] = (wanted, len(self.order))
+        elif wanted < known[0]:
+            self.order[package] = (wanted, known[1])
 
     def first(self, pending: list[int]) -> int:
         """Return the package to decide next."""
-        return min(pending, key=lambda package: (self.classes[package], self.met[package]))
+        return min(pending, key=self.order.__getitem__)
 
     def conflict(self, rejected: int, rejecting: list[int]) -> None:
         """Count one conflict; at the threshold, move the packages."""
@@ -50,9 +51,15 @@ class Priorities:
             return
         for package in rejecting:
             count = self.rejecting[package] = self.rejecting.get(package, 0) + 1
-            if count == CONFLICT_THRESHOLD and self.classes.get(package, FIRST_SEEN) > URL:
-                self.classes[package] = CONFLICT_LATE
+            if count == CONFLICT_THRESHOLD and self._move(package, CONFLICT_LATE):
                 self.moved.append(package)
         count = self.rejected[rejected] = self.rejected.get(rejected, 0) + 1
-        if count == CONFLICT_THRESHOLD and self.classes.get(rejected, FIRST_SEEN) > URL:
-            self.classes[rejected] = CONFLICT_EARLY
+        if count == CONFLICT_THRESHOLD:
+            self._move(rejected, CONFLICT_EARLY)
+
+    def _move(self, package: int, to: int) -> bool:
+        known = self.order.get(package)
+        if known is None or known[0] <= URL:
+            return False
+        self.order[package] = (to, known[1])
+        return True

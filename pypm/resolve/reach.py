@@ -42,7 +42,7 @@ class Graph:
         for dependency in self._dependencies(parent):
             if dependency.is_constraint:
                 continue
-            child = self._packages.named(dependency.name, dependency.source)
+            child = self._packages.target(dependency)
             if child not in self._decided:
                 continue
             yield Link(parent, child, dependency.guard, dependency)

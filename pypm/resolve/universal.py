@@ -3,7 +3,9 @@ all."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 from packaging.specifiers import SpecifierSet
@@ -17,7 +19,7 @@ from pypm.resolve.guards import split_on_guard
 from pypm.resolve.incompatibility import Incompatibility, Refusal, Term
 from pypm.resolve.inputs import Inputs
 from pypm.resolve.lowering import Dependency, Lowering, RootBatch
-from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers, lower_bound, release_key
+from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers, release_key
 from pypm.resolve.packages import ROOT, Packages
 from pypm.resolve.platforms import PlatformForks
 from pypm.resolve.provider import Provider, Unavailable
@@ -69,6 +71,7 @@ class UniversalSolver:
         self._coverage = Coverage(self.markers)
         self._platforms = PlatformForks(inputs, self.markers, self._coverage, self.packages, self.batches)
         self._solved: list[Solved] = []
+        self._announced: set[int] = set()
         # The fewest versions come from the lowest Python, the newest ones from the highest.
         self._low_first = inputs.settings.strategy == "lowest"
 
@@ -158,7 +161,7 @@ class UniversalSolver:
                 fork.priorities.meet(number, single=False, url=True)
         fork.engine.solution.pending[ROOT] = None
         fork.priorities.meet(ROOT, single=False, url=True)
-        fork.priorities.classes[ROOT] = -1
+        fork.priorities.order[ROOT] = (-1, 0)
         return fork
 
     def _advance(self, fork: Fork) -> list[Fork] | None:
@@ -199,7 +202,11 @@ class UniversalSolver:
         package = self.packages.all[number]
         fork.next = number
         mask = fork.engine.solution.states[number]
+        tried = 0
         for bit in self._in_order(fork, number, mask):
+            if bit & tried:
+                continue
+            tried |= bit
             candidate = self.packages.candidate(number, bit)
             refusal = self._selection.refusal(package, candidate.version, candidate.yanked)
             if refusal is not None:
@@ -210,7 +217,8 @@ class UniversalSolver:
                 return parts
         return None
 
-    def _in_order(self, fork: Fork, number: int, mask: int) -> list[int]:
+    def _in_order(self, fork: Fork, number: int, mask: int) -> Iterable[int]:
+        """Return versions one bit at a time, the best first; some may come twice."""
         package = self.packages.all[number]
         if fork.forced is not None and fork.forced[0] == number and fork.forced[1] & mask:
             return [fork.forced[1]]
@@ -221,12 +229,12 @@ class UniversalSolver:
             for dependency in batch.dependencies
             if not dependency.is_constraint
         )
-        return list(dict.fromkeys(self._selection.in_order(package, mask, fork.region, direct=direct)))
+        return self._selection.in_order(package, mask, fork.region, direct=direct)
 
     def _try(self, fork: Fork, number: int, bit: int, candidate: Candidate) -> list[Fork] | None:
         """Return forks, None after a decision or a conflict, or an empty list when the version was
         refused."""
-        parts = self._for_python(fork, number, bit, candidate.requires_python)
+        parts = self._for_python(fork, number, bit, from_metadata=False)
         if parts is not None:
             return parts
         if not self._has_files(fork, candidate):
@@ -244,7 +252,7 @@ class UniversalSolver:
             assert isinstance(why, Unavailable)
             fork.engine.refuse(number, bit, Refusal("metadata", why.reason, why.hint))
             return []
-        parts = self._for_python(fork, number, bit, metadata.requires_python)
+        parts = self._for_python(fork, number, bit, from_metadata=True)
         if parts is not None:
             return parts
         return self._part(fork, number, bit, ((number, bit),), found)
@@ -257,17 +265,17 @@ class UniversalSolver:
         release = [int(part) for part in full.split(".")[:3] if part.isdigit()]
         return release_key(release), 0
 
-    def _for_python(
-        self, fork: Fork, number: int, bit: int, requires_python: SpecifierSet | None
-    ) -> list[Fork] | None:
+    def _for_python(self, fork: Fork, number: int, bit: int, *, from_metadata: bool) -> list[Fork] | None:
         """Part the region where a version asks for a higher Python, or refuse it where that is all of it."""
-        bound = lower_bound(requires_python)
+        bound = self.packages.python_bound(number, bit, from_metadata=from_metadata)
         if bound is None or bound <= (self._floor(fork.region) or LOWEST_CUT):
             return None
         diagram = self.markers.diagram
         above = diagram.conjoin(fork.region, self.markers.python_between(bound, None))
         if self.inputs.environment is not None or above == FALSE:
-            fork.engine.refuse(number, bit, Refusal("python", f"requires Python {requires_python}"))
+            asking = (self.packages.metadata if from_metadata else self.packages.candidate)(number, bit)
+            assert not isinstance(asking, Unavailable)
+            fork.engine.refuse(number, bit, Refusal("python", f"requires Python {asking.requires_python}"))
             return []
         below = diagram.difference(fork.region, above)
         return [fork.part(below), fork.part(above)]
@@ -282,12 +290,13 @@ class UniversalSolver:
     def _announce(self, fork: Fork, number: int, bit: int) -> None:
         """Announce metadata that will be wanted: this version's, and more the more often versions fail."""
         tried = fork.tried[number] = fork.tried.get(number, 0) + 1
-        coming = [self.packages.candidate(number, bit)]
+        coming = [] if self.packages.is_fetched(number, bit) else [self.packages.candidate(number, bit)]
         if tried >= 3 and tried & (tried - 1) == 0:
             mask = fork.engine.solution.states[number]
-            ahead = self._in_order(fork, number, mask)[: tried * 2]
-            coming += [self.packages.candidate(number, other) for other in ahead if other != bit]
-        self.packages.provider.prefetch_metadata(coming)
+            ahead = islice(self._in_order(fork, number, mask & ~bit), tried * 2)
+            coming += [self.packages.candidate(number, other) for other in ahead]
+        if coming:
+            self.packages.provider.prefetch_metadata(coming)
 
     def _part(
         self, fork: Fork, number: int, bit: int, terms: tuple[Term, ...], dependencies: tuple[Dependency, ...]
@@ -297,7 +306,7 @@ class UniversalSolver:
         found = branches(self.markers, fork.region, dependencies, low_first=self._low_first)
         if len(found) <= 1:
             active = found[0].dependencies if found else ()
-            known = set(fork.priorities.met)
+            known = len(fork.priorities.order)
             refused = fork.decide(self.packages, number, bit, fork.require(self.packages, terms, active))
             if refused is None and self._reporter is not None and self.packages.all[number].kind == "package":
                 version = self.packages.version(number, bit)
@@ -311,13 +320,14 @@ class UniversalSolver:
             parts.append(part)
         return parts
 
-    def _announce_new(self, fork: Fork, known: set[int]) -> None:
+    def _announce_new(self, fork: Fork, known: int) -> None:
         """Announce the likely candidate of every package that has just been met."""
         coming = []
-        for number in fork.priorities.met:
-            if number in known or self.packages.all[number].kind != "package":
-                continue
+        for number in islice(reversed(fork.priorities.order), len(fork.priorities.order) - known):
             package = self.packages.all[number]
+            if package.kind != "package" or number in self._announced:
+                continue
+            self._announced.add(number)
             mask = fork.engine.solution.states.get(number, package.versions.all)
             for bit in self._selection.in_order(package, mask, fork.region, direct=False):
                 candidate = self.packages.candidate(number, bit)
