@@ -128,6 +128,21 @@ def test_live_progress_shows_the_resumed_part_and_leaves_no_line(monkeypatch: py
     assert "\x1b[?25h" in text, "the cursor is shown again"
 
 
+def test_the_answer_goes_to_stdout_while_progress_is_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    terminal, answer = Terminal(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(sys, "stdout", answer)
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console()
+    with console.task("Downloading", "torch", total=10):
+        sys.stdout.write("not taken over\n")
+        console.data("sha256:1")
+    console.close()
+    assert answer.getvalue() == "not taken over\nsha256:1\n"
+
+
 def test_what_no_room_translated_is_a_bug_but_for_the_system() -> None:
     assert isinstance(as_pypm_error(ValueError("x")), InternalError)
     assert isinstance(as_pypm_error(OSError(28, "No space left on device", b"/x")), StorageError)

@@ -47,6 +47,7 @@ class Console:
 
     def data(self, text: str) -> None:
         """Write a line of the command's answer to stdout, whatever the verbosity."""
+        self.close()
         sys.stdout.write(text + "\n")
 
     def data_json(self, value: Any) -> None:

@@ -57,6 +57,9 @@ class LiveDisplay:
             TextColumn("{task.fields[said]}", markup=False, style="dim"),
             console=self._console,
             transient=True,
+            # Standard output is the command's answer and may be a file: rich must not take it over.
+            redirect_stdout=False,
+            redirect_stderr=False,
             refresh_per_second=_REFRESH_HZ,
         )
         self._progress.start()
