@@ -77,7 +77,7 @@ class MemoryProvider:
                 source=source or IndexSource(index="default"),
                 wheels=wheels,
                 sdists=sdists,
-                yanked="" if release.yanked else None,
+                yanked=None if release.yanked is False else "" if release.yanked is True else release.yanked,
                 requires_python=requires_python,
             )
         return MemoryOffer(candidates, excluded)

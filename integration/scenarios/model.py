@@ -26,7 +26,8 @@ class Release:
     requires: tuple[str, ...] = ()
     extras: Mapping[str, tuple[str, ...]]
     requires_python: str | None = None
-    yanked: bool = False
+    yanked: bool | str = False
+    """True, or the reason."""
     wheel: bool = True
     sdist: bool = True
     wheel_tags: tuple[str, ...] = ("py3-none-any",)
@@ -59,6 +60,10 @@ class Scenario:
     no_binary: tuple[str, ...] = ()
     prerelease: str = "if-necessary"
     resolution: str = "highest"
+    environments: tuple[str, ...] = ()
+    required_environments: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -75,6 +80,7 @@ def load_scenario(path: Path, folder: Path) -> Scenario:
     expected = data.get("expected", {})
     python = environment.get("python", DEFAULT_PYTHON)
     relative = path.relative_to(folder)
+    prefer = "if-necessary"
     return Scenario(
         name=data["name"],
         path=path,
@@ -97,10 +103,12 @@ def load_scenario(path: Path, folder: Path) -> Scenario:
         explanation=expected.get("explanation"),
         no_build=tuple(options.get("no_build", ())),
         no_binary=tuple(options.get("no_binary", ())),
-        prerelease="allow"
-        if options.get("prereleases") is True
-        else options.get("prerelease", "if-necessary"),
+        prerelease="allow" if options.get("prereleases") is True else options.get("prerelease", prefer),
         resolution=options.get("resolution", "highest"),
+        environments=tuple(options.get("environments", ())),
+        required_environments=tuple(options.get("required_environments", ())),
+        constraints=tuple(options.get("constraints", ())),
+        overrides=tuple(options.get("overrides", ())),
     )
 
 
@@ -109,8 +117,8 @@ def _release(data: Mapping[str, Any]) -> Release:
     return Release(
         requires=tuple(data.get("requires", ())),
         extras={name: tuple(requires) for name, requires in data.get("extras", {}).items()},
-        requires_python=data.get("requires_python", ">=3.8"),
-        yanked=bool(data.get("yanked")),
+        requires_python=data.get("requires_python", ">=3.8") or None,
+        yanked=data.get("yanked") or False,
         wheel=bool(data.get("wheel", True)),
         sdist=bool(data.get("sdist", True)),
         wheel_tags=tuple(tags) if tags else ("py3-none-any",),

@@ -47,13 +47,23 @@ def ask_ourselves(scenario: Scenario, index: str) -> Answer:
 def _write_project(scenario: Scenario, folder: Path) -> None:
     dependencies = "\n".join(f"    {text!r}," for text in scenario.requires)
     python = requires_python(scenario) if scenario.universal else f">={scenario.target_python}"
+    tables = [
+        f"{key} = {list(texts)!r}"
+        for key, texts in (
+            ("environments", scenario.environments),
+            ("required-environments", scenario.required_environments),
+            ("constraints", scenario.constraints),
+            ("overrides", scenario.overrides),
+        )
+        if texts
+    ]
     names = [f"no-build-package = {list(scenario.no_build)!r}"] if scenario.no_build else []
     names += [f"no-binary-package = {list(scenario.no_binary)!r}"] if scenario.no_binary else []
     (folder / "pyproject.toml").write_text(
         f'[project]\nname = "project"\nversion = "0.1.0"\nrequires-python = "{python}"\n'
         f"dependencies = [\n{dependencies}\n]\n[tool.pypm]\npackage = false\n"
         f'resolution = "{scenario.resolution}"\nprerelease = "{scenario.prerelease}"\n'
-        + "\n".join([*names, ""]),
+        + "\n".join([*names, *tables, ""]),
         encoding="utf-8",
     )
 

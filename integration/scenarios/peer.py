@@ -47,9 +47,19 @@ def _locks(scenario: Scenario) -> bool:
 
 def _lock(scenario: Scenario, index: str, folder: Path) -> subprocess.CompletedProcess[str]:
     dependencies = "\n".join(f"    {text!r}," for text in scenario.requires)
+    tables = [
+        f"{key} = {list(texts)!r}"
+        for key, texts in (
+            ("environments", scenario.environments),
+            ("required-environments", scenario.required_environments),
+            ("constraint-dependencies", scenario.constraints),
+            ("override-dependencies", scenario.overrides),
+        )
+        if texts
+    ]
     (folder / "pyproject.toml").write_text(
         f'[project]\nname = "project"\nversion = "0.1.0"\nrequires-python = "{requires_python(scenario)}"\n'
-        f"dependencies = [\n{dependencies}\n]\n[tool.uv]\npackage = false\n",
+        f"dependencies = [\n{dependencies}\n]\n[tool.uv]\npackage = false\n" + "\n".join([*tables, ""]),
         encoding="utf-8",
     )
     python = find_interpreter(requires_python(scenario), None, folder / "interpreters").executable
