@@ -5,30 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypm.build.project import watched_files
+from pypm.codec.lockfile import dump_lock
+from pypm.model.lock import Lock
 from pypm.paths import environment_folder, lock_file, project_file
 from pypm.workflow import plans
 from pypm.workflow.context import Context
 from pypm.workflow.prepare import Prepared
 
 _VERSION_PIN = ".python-version"
+_CLOCK_GRAIN_NS = 20_000_000
+"""File systems stamp with the kernel's coarse clock, which lags by up to a tick (CONFIG_HZ=100: 10 ms)."""
 
 
-def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] = ()) -> plans.Facts:
+def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] = ()) -> plans.Facts | None:
     """Return everything on disk that decides whether the environment would come out the same.
 
-    `written` are files of the environment on disk, for whoever says that it is as locked.
+    None when some of it changed while this command was at work: what it had read may be the old content,
+    and a plan would hold it for that of the new. `written` are files of the environment on disk, for whoever
+    says that it is as locked.
     """
     root, environment = context.root, prepared.environment
-    read = [project_file(root), lock_file(root), root / _VERSION_PIN, *context.settings.files, *written]
+    read = [project_file(root), root / _VERSION_PIN, *context.settings.files]
     read.append(environment.interpreter.executable)
     trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
     built = prepared.selection.project and context.project.is_package
     roots = [*prepared.trees, *([root] if built else [])]
     for tree in roots:
         read += watched_files(tree)
+    if any(_changed_since(path, context.started_ns) for path in read):
+        return None
+    lock = plans.file_facts([str(lock_file(root))])
+    # The lock may be new because this command wrote it.
+    if _changed_since(lock_file(root), context.started_ns) and not _holds(lock_file(root), prepared.lock):
+        return None
     kinds = (environment.base, *trees, root / ".git", environment_folder(root))
     return plans.Facts(
-        files=plans.file_facts(map(str, read)),
+        files=(*lock, *plans.file_facts(map(str, (*read, *written)))),
         kinds=plans.kind_facts(map(str, kinds)),
         listings=plans.listing_facts(map(str, roots)),
     )
+
+
+def _changed_since(path: Path, moment_ns: int) -> bool:
+    """Whether a file was written, replaced or moved in after this moment: all of that sets its ctime."""
+    try:
+        return path.stat().st_ctime_ns >= moment_ns - _CLOCK_GRAIN_NS
+    except OSError:
+        return False
+
+
+def _holds(path: Path, lock: Lock) -> bool:
+    try:
+        return path.read_bytes() == dump_lock(lock)
+    except OSError:
+        return False

@@ -171,6 +171,9 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
     call = plans.read_call(sys.argv[1:])
     if call is None or not _can_be_planned(policy) or context.settings.cache is None:
         return
+    facts = facts_of(context, prepared)
+    if facts is None:
+        return
     root = str(context.root)
     key = plans.plan_key(call, root, os.environ)
     variables = _Variables(options)
@@ -182,7 +185,7 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
         "made": MADE,
         "programs": _program_folders(prepared),
     }
-    plans.save(plans.plan_path(str(context.cache.plans), key), key, facts_of(context, prepared), payload)
+    plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
 
 
 class _Variables:

@@ -115,7 +115,8 @@ def _keep_plan(context: Context, prepared: Prepared) -> None:
     key = plans.plan_key(call, str(context.root), os.environ)
     state = environment.location / STATE_FILE
     facts = facts_of(context, prepared, written=(state, environment.location / "pyvenv.cfg"))
-    plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
+    if facts is not None:
+        plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
 
 
 def _foretold(context: Context, foreseen: Prepared | tuple[str, ...]) -> SyncOutcome:
