@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pypm.build.project import watched_files
 from pypm.codec.lockfile import dump_lock
 from pypm.model.lock import Lock
 from pypm.paths import environment_folder, lock_file, project_file
@@ -30,8 +29,11 @@ def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] 
     trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
     built = prepared.selection.project and context.project.is_package
     roots = [*prepared.trees, *([root] if built else [])]
-    for tree in roots:
-        read += watched_files(tree)
+    if roots:
+        from pypm.build.project import watched_files
+
+        for tree in roots:
+            read += watched_files(tree)
     if any(_changed_since(path, context.started_ns) for path in read):
         return None
     lock = plans.file_facts([str(lock_file(root))])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pypm.codec.lockfile import check_fresh
 from pypm.codec.pyproject import content_hash
@@ -20,14 +21,15 @@ from pypm.model.plan import Pick, Plan, Selection
 from pypm.model.project import PathSource
 from pypm.model.wheel import StoredWheel
 from pypm.paths import LOCK_FILE, environment_folder
-from pypm.workflow.builds import Builder
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
-from pypm.workflow.requirements import open_builder
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
 from pypm.workflow.supply import Supply
+
+if TYPE_CHECKING:
+    from pypm.workflow.builds import Builder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,11 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
             _require_nothing(found.missing)
         reuse = [*found.plan.reuse]
         reuse += zip(found.plan.fetch, supply.fetch(found.plan.fetch), strict=True)
-        reuse += [(pick, found.builder.build(pick)) for pick in found.plan.build]
         project = found.project
-        if found.wants_project and project is None:
-            project = found.builder.build_project()
+        if found.builder is not None:
+            reuse += [(pick, found.builder.build(pick)) for pick in found.plan.build]
+            if found.wants_project and project is None:
+                project = found.builder.build_project()
     return _described(context, found, reuse, project)
 
 
@@ -92,7 +95,8 @@ class _Found:
     selection: Selection
     picks: tuple[Pick, ...]
     plan: Plan
-    builder: Builder
+    builder: Builder | None
+    """None where all comes as wheels."""
     wants_project: bool
     project: StoredWheel | None
     """The project's own wheel, if it was built before and nothing changed."""
@@ -105,10 +109,15 @@ def _look(supply: Supply, preparation: Preparation) -> _Found:
     current = current_lock(context, preparation)
     selection = choose_selection(preparation.selection, current)
     picks = select(current, target, selection, settings=context.project.settings)
-    builder = open_builder(supply)
-    plan = supply.plan(picks, builder.find)
     wants_project = selection.project and context.project.is_package
-    project = builder.find_project() if wants_project else None
+    builder = None
+    if wants_project or not all(pick.artifact is not None and pick.artifact.is_wheel for pick in picks):
+        # Late: a sync of wheels alone needs neither the build rooms nor the sandbox's policies.
+        from pypm.workflow.requirements import open_builder
+
+        builder = open_builder(supply)
+    plan = supply.plan(picks, (lambda _: None) if builder is None else builder.find)
+    project = builder.find_project() if builder is not None and wants_project else None
     missing = [
         f"{pick.package.name} {pick.package.version or ''}".strip() for pick in (*plan.fetch, *plan.build)
     ]
