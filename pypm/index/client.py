@@ -12,7 +12,7 @@ import random
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
@@ -36,6 +36,9 @@ MAX_PAGE_BYTES = 64 << 20
 """The largest page of the default index has 12 MB; JSON of a gigabyte is an attack or a mistake."""
 
 MAX_METADATA_BYTES = 16 << 20
+
+_OPENED_AHEAD = 4
+"""Connections that are ready when the first pages are asked for."""
 
 _RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -129,6 +132,22 @@ class Client:
             transport, self._transport = self._transport, None
         if transport is not None:
             transport.close()
+
+    def open_ahead(self, urls: Iterable[str]) -> None:
+        """Load the certificates and open a few connections to each of these in the background, as a hint.
+
+        What goes wrong here goes wrong again at the first request, and is told there.
+        """
+        places = {origin(url): url for url in urls if url.startswith(("http://", "https://"))}
+        if not self.settings.offline:
+            for url in places.values():
+                threading.Thread(target=self._open, args=(url,), name="index-open", daemon=True).start()
+
+    def _open(self, url: str) -> None:
+        with contextlib.suppress(OSError, ValueError, ConfigurationError):
+            transport = self._connected()
+            if isinstance(transport, DirectTransport):
+                transport.open(url, _OPENED_AHEAD)
 
     def get(
         self,

@@ -148,7 +148,17 @@ class DirectTransport:
             OSError, ValueError: the server cannot be reached.
         """
         place, _ = _parsed(url)
-        for _ in range(count):
+        self._resolver.addresses(place[1], place[2])
+        openers = [
+            threading.Thread(target=self._open_one, args=(place,), name="index-open", daemon=True)
+            for _ in range(count - 1)
+        ]
+        for opener in openers:
+            opener.start()
+        self._keep(place, self._connected(place))
+
+    def _open_one(self, place: _Place) -> None:
+        with contextlib.suppress(OSError, ValueError):
             self._keep(place, self._connected(place))
 
     def close(self) -> None:

@@ -1,0 +1,157 @@
+"""Resolving a project into a lock: the question, from the project and its earlier lock, and the answer."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
+
+from pypm.codec.pyproject import content_hash
+from pypm.errors import UsageError
+from pypm.model.artifact import Sha256
+from pypm.model.lock import Lock
+from pypm.model.project import Project
+from pypm.resolve.inputs import Inputs, Preference
+from pypm.workflow.answers import completed, open_provider, path_hint
+from pypm.workflow.context import Context
+from pypm.workflow.dates import absolute, is_duration
+from pypm.workflow.freeze import freeze
+from pypm.workflow.report import Task
+
+if TYPE_CHECKING:
+    from pypm.model.candidate import Candidate
+    from pypm.workflow.builds import Builder
+    from pypm.workflow.lock import LockRequest
+    from pypm.workflow.supply import Supply
+
+
+def resolved(context: Context, request: LockRequest, before: Lock | None) -> Lock:
+    """Return the lock of the project, with as few changes to the earlier one as the request allows.
+
+    Raises:
+        ResolutionError: nothing satisfies the requirements.
+        IndexAccessError: an index could not be asked.
+        UsageError: the request names a package in a way that means nothing.
+    """
+    wanted = content_hash(context.project)
+    limit = _date_limit(context.project, before, wanted, request)
+    project = replace(context.project, settings=replace(context.project.settings, exclude_newer=limit))
+    inputs = _inputs(project, before, request)
+    with (
+        _Building(context) as building,
+        context.reporter.task("Resolving", project.name, unit="packages") as task,
+        open_provider(context, project, building.metadata, refresh=request.refresh) as provider,
+    ):
+        provider.walk(inputs)
+        # Loaded while the first answers are on their way.
+        from pypm.resolve.solve import resolve
+
+        resolution = resolve(inputs, provider, reporter=ResolvingTask(task))
+        context.reporter.detail(provider.traffic())
+        resolution = completed(context, project, resolution, before, every_size=request.refresh)
+        return freeze(project, resolution, content_hash=wanted, exclude_newer=limit, path_hint=path_hint)
+
+
+class _Building:
+    """Builds metadata. What that takes is loaded at the first build, which most locks never need."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._supply: Supply | None = None
+        self._builder: Builder | None = None
+
+    def __enter__(self) -> _Building:
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        if self._supply is not None:
+            self._supply.__exit__(*failure)
+
+    def metadata(self, candidate: Candidate, archive: Path) -> bytes:
+        """Return the metadata that a build of `archive` tells; see `index.metadata.BuildMetadata`."""
+        with self._lock:
+            if self._builder is None:
+                from pypm.workflow.requirements import open_builder
+                from pypm.workflow.supply import Supply
+
+                self._supply = Supply(self._context)
+                self._builder = open_builder(self._supply)
+        return self._builder.metadata(candidate, archive)
+
+
+def _date_limit(project: Project, before: Lock | None, wanted: Sha256, request: LockRequest) -> str | None:
+    """Return the moment that bounds what is looked at; a duration keeps the moment that the lock has.
+
+    Otherwise every day would bring another lock. `--upgrade` counts anew.
+    """
+    limit = project.settings.exclude_newer
+    if limit is None or not is_duration(limit):
+        return limit
+    keeps = before is not None and before.content_hash == wanted and not request.upgrade
+    if keeps and before is not None and before.exclude_newer is not None:
+        return before.exclude_newer
+    return absolute(limit)
+
+
+def _inputs(project: Project, before: Lock | None, request: LockRequest) -> Inputs:
+    moving, aims = _upgrades(request.upgrade_packages)
+    settings = project.settings
+    return Inputs(
+        project=project.name,
+        requires_python=project.requires_python,
+        dependencies=project.dependencies,
+        extras=project.extras,
+        groups=project.groups,
+        sources=project.sources,
+        settings=replace(settings, constraints=(*settings.constraints, *aims)),
+        preferences=_preferences(before),
+        regions=before.forks if before else (),
+        upgrade=moving,
+        upgrade_all=request.upgrade,
+    )
+
+
+def _preferences(before: Lock | None) -> Mapping[NormalizedName, tuple[Preference, ...]]:
+    found: dict[NormalizedName, list[Preference]] = defaultdict(list)
+    for package in before.packages if before else ():
+        if package.version is not None:
+            found[package.name].append(Preference(version=Version(package.version), marker=package.marker))
+    return MappingProxyType({name: tuple(preferences) for name, preferences in found.items()})
+
+
+def _upgrades(words: Iterable[str]) -> tuple[frozenset[NormalizedName], tuple[Requirement, ...]]:
+    """Return the packages whose pins are forgotten, and the conditions that `NAME==VERSION` adds."""
+    names, aims = set(), []
+    for word in words:
+        try:
+            requirement = Requirement(word)
+        except InvalidRequirement as error:
+            raise UsageError(
+                f"`--upgrade-package {word}` is no requirement",
+                reference="malformed-requirement",
+                hint="write it as `NAME` or `NAME==VERSION`",
+            ) from error
+        names.add(canonicalize_name(requirement.name))
+        if requirement.specifier:
+            aims.append(requirement)
+    return frozenset(names), tuple(aims)
+
+
+class ResolvingTask:
+    """Implements the resolver's `Reporter`: shows the package that was decided last."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def decided(self, name: str, version: str) -> None:
+        """A version was chosen; it may be taken back."""
+        self._task.say(f"{name} {version}")
