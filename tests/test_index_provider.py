@@ -262,15 +262,31 @@ def test_the_tail_of_the_wheel_tells_where_no_metadata_is_served(
 ) -> None:
     server.advertises_metadata = server.serves_metadata = False
     filler = {"demo/data.bin": os.urandom(300_000)}
-    wheels = [make_wheel("demo", version, requires=["a"], files=filler) for version in ("1.0", "2.0")]
+    versions = ("1.0", "2.0", "3.0")
+    wheels = [make_wheel("demo", version, requires=["a"], files=filler) for version in versions]
     server.add("demo", *wheels)
     if refusal is not None:
-        server.fault(f"/files/{wheels[0].filename}.metadata", refusal)
+        for wheel in wheels:
+            server.fault(f"/files/{wheel.filename}.metadata", refusal)
     provider = ground.provider(server)
-    assert requirements(provider, "1.0") == requirements(provider, "2.0") == ["a"]
-    assert server.count(f"/files/{wheels[0].filename}.metadata") == 1
-    assert server.count(f"/files/{wheels[1].filename}.metadata") == 0
+    assert all(requirements(provider, version) == ["a"] for version in versions)
+    asked = [server.count(f"/files/{wheel.filename}.metadata") for wheel in wheels]
+    assert asked == [1, 1, 0], "one miss may be the wheel's, two are the host's"
     assert server.requests[-1].headers["range"] == "bytes=-65536"
+
+
+def test_a_host_that_serves_some_metadata_stays_asked(server: IndexServer, ground: Ground) -> None:
+    server.advertises_metadata = False
+    versions = [f"{number}.0" for number in range(1, 7)]
+    wheels = [make_wheel("demo", version, requires=["a"]) for version in versions]
+    server.add("demo", *wheels)
+    for wheel in wheels[:2] + wheels[3:]:
+        server.fault(f"/files/{wheel.filename}.metadata", Fault.status(404))
+    provider = ground.provider(server)
+    # The third is there: whoever is asked first must not decide for the others.
+    assert requirements(provider, "3.0") == ["a"]
+    assert all(requirements(provider, version) == ["a"] for version in versions)
+    assert all(server.count(f"/files/{wheel.filename}.metadata") == 1 for wheel in wheels)
 
 
 def test_members_far_from_the_tail_and_record(server: IndexServer, ground: Ground) -> None:

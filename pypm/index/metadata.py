@@ -1,8 +1,8 @@
 """The core metadata of a candidate, by the cheapest way that is right.
 
-In this order: the cache; `<url>.metadata` where the index advertises it, or once where it does not, because
-some serve it unannounced; the tail of the wheel by Range; the wheel itself; static metadata of the source
-distribution; and last a build, which the caller does in the sandbox.
+In this order: the cache; `<url>.metadata` where the index advertises it or seems to serve it unannounced; the
+tail of the wheel by Range; the wheel itself; static metadata of the source distribution; and last a build,
+which the caller does in the sandbox.
 
 Source: PEP 658, PEP 714, PEP 643.
 """
@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 from pypm.codec.metadata import CoreMetadata, MetadataError, parse_metadata
@@ -34,6 +36,52 @@ BuildMetadata = Callable[[Candidate, Path], bytes]
 _PREFERRED_PLATFORMS = ("-any", "manylinux", "linux", "musllinux", "macosx", "win")
 
 
+_PATIENCE_SECONDS = 0.03
+"""How long an unannounced `<url>.metadata` is waited for before the wheel's tail is asked for beside it."""
+
+
+@dataclass(slots=True)
+class _Unannounced:
+    """How often a host had `<url>.metadata` although no page said so, and how often it had not."""
+
+    hits: int = 0
+    misses: int = 0
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether asking is a waste: one miss may be this wheel's, a second one is the host's."""
+        return self.misses >= 2 and not self.hits
+
+
+class _Delayed:
+    """Work that starts in a moment on a thread of its own, unless it is spared until then."""
+
+    def __init__(self, work: Callable[[], bytes]) -> None:
+        self._work = work
+        self._decided = threading.Event()
+        self._wanted = False
+        self._future: Future[bytes] = Future()
+        threading.Thread(target=self._run, name="index-tail", daemon=True).start()
+
+    def _run(self) -> None:
+        if self._decided.wait(_PATIENCE_SECONDS) and not self._wanted:
+            return
+        try:
+            self._future.set_result(self._work())
+        except BaseException as error:
+            self._future.set_exception(error)
+
+    def spare(self) -> None:
+        """Do not start any more."""
+        self._decided.set()
+
+    def result(self) -> bytes:
+        """Return the result, or raise what the work raised."""
+        self._wanted = True
+        self._decided.set()
+        return self._future.result()
+
+
 class MetadataReader:
     """Reads metadata. Safe to share between threads."""
 
@@ -45,8 +93,8 @@ class MetadataReader:
         self._archives = archives
         self._build_metadata = build_metadata
         self._lock = threading.Lock()
-        self._serves_metadata: dict[str, bool] = {}
-        """By host of the files: whether `<url>.metadata` exists although no page says so."""
+        self._unannounced: dict[str, _Unannounced] = {}
+        """By host of the files."""
 
     def read(self, candidate: Candidate) -> CoreMetadata:
         """Return the metadata of a candidate that has files.
@@ -82,41 +130,60 @@ class MetadataReader:
             known = self._cache.metadata(wheel.sha256, wheel.url)
             if known is not None:
                 return parse_metadata(known)
-        content = self._served(wheel)
-        if content is None:
-            content = self._from_archive(wheel)
+        content = self._asked(wheel)
         metadata = parse_metadata(content)
         if wheel.sha256 is not None:
             self._cache.store_metadata(wheel.sha256, wheel.url, content)
         return metadata
 
-    def _served(self, wheel: IndexFile) -> bytes | None:
-        """Return `<url>.metadata`, or None when there is none."""
-        host = origin(wheel.url)
-        if not wheel.has_metadata and self._serves_metadata.get(host) is False:
+    def _asked(self, wheel: IndexFile) -> bytes:
+        if wheel.has_metadata:
+            return self._announced(wheel) or self._from_archive(wheel)
+        with self._lock:
+            known = self._unannounced.setdefault(origin(wheel.url), _Unannounced())
+            hopeless, doubtful = known.is_hopeless, known.misses > 0
+        if hopeless:
+            return self._from_archive(wheel)
+        # Where some wheels have it and others do not, a miss must not cost a second wait.
+        tail = _Delayed(lambda: self._from_archive(wheel)) if doubtful else None
+        missed = False
+        try:
+            content = self._probed(wheel)
+            missed = content is None
+        finally:
+            if tail is not None and not missed:
+                tail.spare()
+        with self._lock:
+            known.hits += not missed
+            known.misses += missed
+        if content is not None:
+            return content
+        return self._from_archive(wheel) if tail is None else tail.result()
+
+    def _announced(self, wheel: IndexFile) -> bytes | None:
+        """Return the announced `<url>.metadata`, checked; None when it is missing after all."""
+        answer = self._client.get(f"{wheel.url}.metadata", limit_bytes=MAX_METADATA_BYTES)
+        if answer.status != 200:
             return None
+        if wheel.metadata_sha256 not in (None, sha256_hex(answer.content)):
+            raise IntegrityError(
+                f"the metadata of `{wheel.filename}` is not what the index announces",
+                reference="metadata-hash-mismatch",
+                hint="use another index, and tell the owner of this one",
+                details=(f"expected sha256:{wheel.metadata_sha256}", f"from     {redact(wheel.url)}"),
+            )
+        return answer.content
+
+    def _probed(self, wheel: IndexFile) -> bytes | None:
+        """Return `<url>.metadata`, which nobody announced, or None when there is none."""
         try:
             answer = self._client.get(f"{wheel.url}.metadata", limit_bytes=MAX_METADATA_BYTES)
         except IndexAccessError as error:
             # A bucket without the right to list answers 403 for what it does not have.
-            if wheel.has_metadata or error.reference not in ("index-unauthorized", "index-status"):
+            if error.reference not in ("index-unauthorized", "index-status"):
                 raise
-            answer = None
-        content = answer.content if answer is not None and answer.status == 200 else None
-        if wheel.has_metadata:
-            if content is not None and wheel.metadata_sha256 not in (None, sha256_hex(content)):
-                raise IntegrityError(
-                    f"the metadata of `{wheel.filename}` is not what the index announces",
-                    reference="metadata-hash-mismatch",
-                    hint="use another index, and tell the owner of this one",
-                    details=(f"expected sha256:{wheel.metadata_sha256}", f"from     {redact(wheel.url)}"),
-                )
-            return content
-        if content is not None and not _is_metadata(content):
-            content = None
-        with self._lock:
-            self._serves_metadata.setdefault(host, content is not None)
-        return content
+            return None
+        return answer.content if answer.status == 200 and _is_metadata(answer.content) else None
 
     def _from_archive(self, wheel: IndexFile) -> bytes:
         try:
