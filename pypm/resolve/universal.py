@@ -1,5 +1,4 @@
-"""The universal search: every region of the universe is solved, and parted where one answer does not fit
-all."""
+"""The universal search: every region is solved, and parted where one answer does not fit all of it."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from typing import Protocol
 from packaging.specifiers import SpecifierSet
 
 from pypm.model.candidate import Candidate
-from pypm.resolve.diagram import FALSE, TRUE, Cut
+from pypm.resolve.diagram import FALSE, Cut
 from pypm.resolve.engine import Engine, NoSolutionError
 from pypm.resolve.fork import Fork
 from pypm.resolve.forks import LOWEST_CUT, branches
@@ -19,11 +18,12 @@ from pypm.resolve.guards import split_on_guard
 from pypm.resolve.incompatibility import Incompatibility, Refusal, Term
 from pypm.resolve.inputs import Inputs
 from pypm.resolve.lowering import Dependency, Lowering, RootBatch
-from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers, release_key
+from pypm.resolve.markers import Markers, release_key
 from pypm.resolve.packages import ROOT, Packages
 from pypm.resolve.platforms import PlatformForks
 from pypm.resolve.provider import Provider, Unavailable
 from pypm.resolve.selection import Selection
+from pypm.resolve.universe import first_regions, universe_of
 from pypm.resolve.versions import PRESENT
 from pypm.resolve.wheels import Coverage, fits_target
 
@@ -66,7 +66,7 @@ class UniversalSolver:
         self.lowering = Lowering(inputs, self.markers)
         self.packages = Packages(provider, self.lowering, inputs.project)
         self.batches = self.lowering.root_batches()
-        self.universe = self._universe()
+        self.universe = universe_of(inputs, self.markers)
         self._selection = Selection(inputs, self.markers, self.lowering)
         self._coverage = Coverage(self.markers)
         self._platforms = PlatformForks(inputs, self.markers, self._coverage, self.packages, self.batches)
@@ -75,35 +75,14 @@ class UniversalSolver:
         # The fewest versions come from the lowest Python, the newest ones from the highest.
         self._low_first = inputs.settings.strategy == "lowest"
 
-    def _universe(self) -> int:
-        """Return every environment that the answer is for."""
-        diagram = self.markers.diagram
-        if self.inputs.environment is not None:
-            node = TRUE
-        else:
-            node = diagram.conjoin(self.markers.world(), self.markers.admits(self.inputs.requires_python))
-        for conflict in self.inputs.settings.conflicts:
-            switches = [self._switch(item) for item in conflict]
-            for i, first in enumerate(switches):
-                for second in switches[i + 1 :]:
-                    node = diagram.difference(node, diagram.conjoin(first, second))
-        narrowed = FALSE
-        for marker in self.inputs.settings.environments:
-            narrowed = diagram.disjoin(narrowed, self.markers.parse(marker))
-        return diagram.conjoin(node, narrowed) if self.inputs.settings.environments else node
-
-    def _switch(self, item: str) -> int:
-        kind, _, name = item.partition(":")
-        rank = GROUPS_RANK if kind == "group" else EXTRAS_RANK
-        return self.markers.diagram.switch((rank, name))
-
     def solve(self) -> list[Solved]:
-        """Solve region after region; return them with equal neighbours merged.
+        """Solve region after region; return them in the order of solving.
 
         Raises:
             RegionUnsolvableError: some region has no solution.
         """
-        stack = [self._fresh(region) for region in reversed(self._regions())]
+        regions = first_regions(self.inputs, self.markers, self.universe, low_first=self._low_first)
+        stack = [self._fresh(region) for region in reversed(regions)]
         while stack:
             fork = stack.pop()
             try:
@@ -121,35 +100,6 @@ class UniversalSolver:
                 if package.kind == "package":
                     self._selection.remember(package, self.packages.version(number, bit), fork.region)
         return self._solved
-
-    def _regions(self) -> list[int]:
-        """Return the regions to begin with: the old lock's, or the declared environments and conflicts."""
-        diagram = self.markers.diagram
-        known = [] if self.inputs.upgrade_all else list(self.inputs.regions)
-        if not known:
-            known = sorted(self.inputs.settings.environments, key=str)
-        parts = [self.markers.parse(marker) for marker in known]
-        if not self.inputs.regions:
-            parts.sort(
-                key=lambda part: self.markers.python_floor(part) or LOWEST_CUT, reverse=not self._low_first
-            )
-        regions: list[int] = []
-        rest = self.universe
-        for part in (*parts, TRUE):
-            region = diagram.conjoin(rest, part)
-            rest = diagram.difference(rest, part)
-            if region != FALSE:
-                regions.append(region)
-        for conflict in self.inputs.settings.conflicts:
-            for item in conflict:
-                switch = self._switch(item)
-                regions = [
-                    region
-                    for whole in regions
-                    for region in (diagram.conjoin(whole, switch), diagram.difference(whole, switch))
-                    if region != FALSE
-                ]
-        return regions
 
     def _fresh(self, region: int) -> Fork:
         fork = Fork(region=region, engine=Engine(self.packages))
