@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pypm.workflow import plans
@@ -126,6 +126,7 @@ def test_another_key_at_the_same_place_is_not_answered(tmp_path: Path) -> None:
     assert plans.load(path, key("--frozen")) is None
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_a_damaged_plan_is_no_plan(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("plan") / "plan"
