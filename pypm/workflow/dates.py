@@ -43,7 +43,7 @@ def absolute(limit: str, *, now: Callable[[], datetime] = lambda: datetime.now(t
 
 
 def end_of(limit: str) -> str:
-    """Return the first moment that an absolute limit leaves out: a date alone still includes its whole day."""
+    """Return the first moment that an absolute limit leaves out: a date alone includes its whole day."""
     try:
         day = date.fromisoformat(limit)
     except ValueError:
