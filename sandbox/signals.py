@@ -44,14 +44,15 @@ def restore(mask: set[int]) -> None:
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-def reset() -> None:
+def reset(ignored: int = -1) -> None:
     """Give a new program the dispositions and the mask that programs expect: default, and nothing blocked.
 
-    Python ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across an exec.
+    Python ignores SIGPIPE and SIGXFSZ, and an ignored signal stays ignored across an exec; one that has a
+    handler does not. `ignored` is a mask of the ignored ones where that is known (bit 0 is signal 1).
     """
     for number in range(1, _signal.NSIG):
         # The kernel keeps SIGKILL and SIGSTOP to itself, the C library two of its own.
-        if number not in (SIGKILL, SIGSTOP, 32, 33):
+        if ignored >> (number - 1) & 1 and number not in (SIGKILL, SIGSTOP, 32, 33):
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 

@@ -73,6 +73,7 @@ def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
     yield op.tmpfs("/tmp", size, SHARED_MEMORY_MODE)  # noqa: S108
     if policy.home is not None:
         yield op.tmpfs(policy.home, size, 0o700)
+    yield op.placeholders()
     for index, mount in enumerate(policy.mounts):
         yield from _mount(policy, index, mount)
     # After all others: nothing of the policy's may come to lie over a mask.

@@ -21,10 +21,12 @@ class Context:
         "has_proc",
         "host_net",
         "host_proc",
+        "ignored_signals",
         "keep",
         "outer_group",
         "outer_user",
         "pinned",
+        "placeholders",
         "report",
         "root",
         "started",
@@ -43,6 +45,8 @@ class Context:
         """Descriptors that the payload gets; all others are closed."""
         self.report = -1
         """Write end of the pipe that tells the supervisor what failed or how it ended."""
+        self.placeholders = -1
+        """Read end of the pipe on which the keeper says that every placeholder is there."""
         self.started = -1
         """Write end of the pipe that closes when the command has been executed."""
         self.terminal = -1
@@ -55,6 +59,8 @@ class Context:
         """The host's `/proc`, the only way to this process's id maps before there is a `/proc` inside."""
         self.host_net = 0
         """Inode of the host's network namespace, to be compared with."""
+        self.ignored_signals = -1
+        """Mask of the signals that this process ignores; all ones until it was looked up."""
         self.outer_user = os.geteuid()
         self.outer_group = os.getegid()
         """The caller's ids as the host knows them."""

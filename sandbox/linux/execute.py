@@ -20,6 +20,7 @@ PERFORM: dict[str, Callable[..., None]] = {
     "hostname": namespaces.hostname,
     "root": mounts.root,
     "mirror": mounts.mirror,
+    "placeholders": mounts.placeholders,
     "bind": mounts.bind,
     "overlay": mounts.overlay,
     "tmpfs": mounts.tmpfs,

@@ -89,8 +89,8 @@ def _run_payload(plan: Plan, context: Context) -> int:
     os.close(context.started)
     try:
         if plan["namespaces"]:
-            _harden()
-    except OSError as error:
+            _harden(context)
+    except Exception as error:
         report.send_failure(context.report, "harden init", error)
         return _SETUP_FAILED
     # The caller's streams belong to the command alone: they must close when the command closes them.
@@ -111,10 +111,10 @@ def _close(descriptor: int) -> None:
         return
 
 
-def _harden() -> None:
+def _harden(context: Context) -> None:
     """Pid 1 keeps running our code: nothing inside may read its memory, and it can do nothing any more."""
     syscalls.prctl(c.PR_SET_DUMPABLE, 0)
-    payload.give_up_privileges()
+    payload.give_up_privileges(context)
 
 
 def _become_payload(plan: Plan, context: Context) -> NoReturn:
@@ -131,7 +131,7 @@ def _become_payload(plan: Plan, context: Context) -> NoReturn:
 
 def _execute(last: tuple[tuple[object, ...], ...], context: Context) -> None:
     """The last restriction and the exec; returns only if it could not be executed."""
-    signals.reset()
+    signals.reset(context.ignored_signals)
     if perform(last, context):
         try:
             payload.execute(context)

@@ -86,44 +86,46 @@ def run_plan(plan: Plan, request: Request) -> Outcome:
         raise SetupError(message, stage="plan", hint="prepare the policy again")
     mask = signals.block()
     try:
-        kept = keeper.start(plan["placeholders"])
+        records, told = os.pipe()
+        kept = keeper.start(plan["placeholders"], told)
         try:
-            return _supervise(plan, request, kept)
+            return _supervise(plan, request, kept, (records, told))
         finally:
             kept.close()
+            os.close(records)
     finally:
         signals.restore(mask)
 
 
-def _supervise(plan: Plan, request: Request, kept: keeper.Keeper) -> Outcome:
-    """Clone pid 1 and stay with it."""
+def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[int, int]) -> Outcome:
+    """Clone pid 1 and stay with it; `pipe` is the report's, whose write end is closed here."""
+    records, told_end = pipe
+    context = Context(request.argv, request.cwd, {**plan["environment"], **request.additions}, request.keep)
+    context.report, context.placeholders = told_end, kept.ready
     relayed = None
     if plan["terminal"]:
         from sandbox.terminal import Relay
 
         relayed = Relay(syscalls.signalfd(signals.WAITED_FOR), report.tells_of_a_stop)
     try:
-        pid, records = _start(plan, request, -1 if relayed is None else relayed.inside)
+        context.terminal = -1 if relayed is None else relayed.inside
+        pid = _start(plan, context)
         kept.watch(pid)
         if relayed is not None:
             relayed.begin(pid, records)
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed)
         told = report.receive(records, b"" if relayed is None else relayed.told)
-        os.close(records)
     finally:
         if relayed is not None:
             relayed.close()
     return _outcome(told, timed_out, usage)
 
 
-def _start(plan: Plan, request: Request, terminal: int) -> tuple[int, int]:
-    """Clone pid 1; return its pid and the read end of the report."""
-    context = Context(request.argv, request.cwd, {**plan["environment"], **request.additions}, request.keep)
+def _start(plan: Plan, context: Context) -> int:
+    """Clone pid 1 and return its pid."""
     context.host_net = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 - no pathlib on this path
-    context.terminal = terminal
     if os.geteuid() == 0 and os.getgroups():
         os.setgroups([])
-    read_end, context.report = os.pipe()
     lifeline_read, lifeline_write = os.pipe()
     try:
         pid = syscalls.clone(plan["namespaces"])
@@ -133,13 +135,12 @@ def _start(plan: Plan, request: Request, terminal: int) -> tuple[int, int]:
         raise explain_clone(error) from error
     if pid == 0:
         os.close(lifeline_write)
-        os.close(read_end)
         init.main(plan, context, lifeline_read)
     os.close(lifeline_read)
     os.close(context.report)
     # The write end of the lifeline stays open for as long as this process lives: that is its message.
     _LIFELINES.append(lifeline_write)
-    return pid, read_end
+    return pid
 
 
 _LIFELINES: list[int] = []

@@ -11,7 +11,7 @@ import os
 import stat
 
 from sandbox.linux import constants as c
-from sandbox.linux import syscalls
+from sandbox.linux import keeper, syscalls
 from sandbox.linux.context import Context, fail
 from sandbox.linux.placeholders import is_placeholder
 
@@ -35,6 +35,12 @@ def root(context: Context, size_bytes: int, inodes: int) -> None:
         False: os.open(".empty", _PATH, dir_fd=context.root),
         True: os.open(".hollow", _PATH, dir_fd=context.root),
     }
+
+
+def placeholders(context: Context) -> None:
+    """The keeper makes them meanwhile; it has told the supervisor why, if it could not."""
+    if not keeper.wait_for(context.placeholders):
+        raise fail("placeholders", "what mounts must stand on could not be made")
 
 
 def mirror(context: Context, path: str) -> None:

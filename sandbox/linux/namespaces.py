@@ -41,6 +41,21 @@ def _read(path: str) -> bytes:
         os.close(descriptor)
 
 
+def own_status(context: Context) -> dict[bytes, bytes]:
+    """What the kernel says about this process in one look, through the host's `/proc`.
+
+    Every field that is asked for must be there: KeyError otherwise, and the set-up fails.
+    Source: proc_pid_status(5).
+    """
+    descriptor = os.open("self/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=context.host_proc)
+    try:
+        lines = os.read(descriptor, 1 << 16).splitlines()
+    finally:
+        os.close(descriptor)
+    pairs = (line.partition(b":") for line in lines)
+    return {name: value.strip() for name, _, value in pairs}
+
+
 def write_proc(context: Context, name: str, content: bytes) -> None:
     """Write a file of this process's own `/proc` directory in one call, through the host's `/proc`."""
     descriptor = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=context.host_proc)

@@ -15,7 +15,7 @@ them after the fork; nothing is decided there. A `Plan` is a dictionary of plain
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 """Of the plan's layout; a stored plan of another version must be compiled again."""
 
 TYPE_CHECKING = False
@@ -86,6 +86,11 @@ def file(target: str, content: bytes, mode: int) -> Operation:
 def symlink(target: str, destination: str) -> Operation:
     """A link that exists only inside."""
     return ("symlink", target, destination)
+
+
+def placeholders() -> Operation:
+    """Wait until everything that the following mounts may stand on is there."""
+    return ("placeholders",)
 
 
 def protect(base: str, parts: tuple[str, ...]) -> Operation:

@@ -47,30 +47,24 @@ def confine(context: Context, user: int, group: int) -> None:
     raise fail("confine", "a nested user namespace could still be made inside")
 
 
-def drop_privileges(_: Context) -> None:
+def drop_privileges(context: Context) -> None:
     """No capability in any set, none to be gained, looked at afterwards."""
-    give_up_privileges()
+    give_up_privileges(context)
 
 
-def give_up_privileges() -> None:
+def give_up_privileges(context: Context) -> None:
     """Empty all five capability sets of this process; init does so too."""
-    known = 0
-    for known in range(64):
-        try:
-            syscalls.prctl(c.PR_CAPBSET_DROP, known)
-        except OSError as error:
-            if error.errno == errno.EINVAL:
-                break  # One past the last that this kernel knows.
-            raise
+    syscalls.empty_bounding_set()
     syscalls.clear_ambient_capabilities()
     syscalls.set_no_capabilities()
     syscalls.prctl(c.PR_SET_NO_NEW_PRIVS, 1)
-    if any(syscalls.get_capabilities()):
-        raise fail("drop_privileges", "a capability is left")
-    if any(syscalls.prctl(c.PR_CAPBSET_READ, number) for number in range(known)):
-        raise fail("drop_privileges", "the bounding set is not empty")
-    if syscalls.prctl(c.PR_GET_NO_NEW_PRIVS) != 1:
+    found = namespaces.own_status(context)
+    for name in (b"CapInh", b"CapPrm", b"CapEff", b"CapBnd", b"CapAmb"):
+        if int(found[name], 16):
+            raise fail("drop_privileges", f"a capability is left in `{name.decode()}`")
+    if found[b"NoNewPrivs"] != b"1":
         raise fail("drop_privileges", "no_new_privs is not set")
+    context.ignored_signals = int(found[b"SigIgn"], 16)
 
 
 def landlock(context: Context, writable: tuple[str, ...]) -> None:

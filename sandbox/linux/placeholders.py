@@ -16,6 +16,9 @@ import errno
 import os
 import stat
 
+from sandbox.linux import constants as c
+from sandbox.linux import syscalls
+
 FILE_MODE = stat.S_IFREG | stat.S_ISVTX | 0o400
 DIRECTORY_MODE = stat.S_IFDIR | stat.S_ISVTX | 0o700
 _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -65,11 +68,9 @@ def acquire(entries: tuple[Entry, ...]) -> list[Held]:
 
 def release(held: list[Held]) -> None:
     """Let go in reverse order, and remove what nobody else holds."""
-    import fcntl
-
     for directory, name, descriptor in reversed(held):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            syscalls.flock(descriptor, c.LOCK_EX | c.LOCK_NB)
             here = os.stat(name, dir_fd=directory, follow_symlinks=False)
             mine = os.fstat(descriptor)
             if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino) and is_placeholder(mine):
@@ -124,8 +125,6 @@ def _share(directory: int, name: str, is_directory: bool) -> int | None:
     The race that the loop closes: another sandbox may remove the placeholder between our opening and our
     locking of it. Then the name leads elsewhere or nowhere, and we start again.
     """
-    import fcntl
-
     while True:
         try:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
@@ -138,7 +137,7 @@ def _share(directory: int, name: str, is_directory: bool) -> int | None:
             descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
         except FileNotFoundError:
             continue
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        syscalls.flock(descriptor, c.LOCK_SH)
         try:
             here = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
