@@ -37,7 +37,8 @@ class Engine:
         self.packages = packages
         self.solution = PartialSolution()
         self.solution.states[ROOT] = PRESENT
-        self.incompatibilities: dict[int, list[Incompatibility]] = {}
+        self.incompatibilities: dict[int, dict[Incompatibility, int]] = {}
+        """Of each package those that name it, in the order of adding, with the states they name."""
         self._known: dict[object, Incompatibility] = {}
 
     def copy(self) -> Engine:
@@ -45,14 +46,14 @@ class Engine:
         other = Engine.__new__(Engine)
         other.packages = self.packages
         other.solution = self.solution.copy()
-        other.incompatibilities = {number: list(rows) for number, rows in self.incompatibilities.items()}
+        other.incompatibilities = {number: dict(rows) for number, rows in self.incompatibilities.items()}
         other._known = dict(self._known)
         return other
 
     def add(self, incompatibility: Incompatibility) -> None:
         """Make an incompatibility known to propagation."""
-        for package, _ in incompatibility.terms:
-            self.incompatibilities.setdefault(package, []).append(incompatibility)
+        for package, mask in incompatibility.terms:
+            self.incompatibilities.setdefault(package, {})[incompatibility] = mask
 
     def require(
         self, parents: tuple[Term, ...], dependency: Dependency, target: int, allowed: int
@@ -72,7 +73,7 @@ class Engine:
                 return known
             bit |= versions
             for package, _ in known.terms:
-                self.incompatibilities[package].remove(known)
+                del self.incompatibilities[package][known]
         # Where nothing is allowed, the parent alone is impossible: a term that is always true says nothing.
         refused = ((target, full & ~allowed),) if allowed else ()
         terms = _merged(((lead, bit), *parents[1:], *refused))
@@ -111,7 +112,11 @@ class Engine:
         queue = [start]
         while queue:
             package = queue.pop()
-            for incompatibility in reversed(list(self.incompatibilities.get(package, ()))):
+            states = self.solution.states
+            for incompatibility, mask in reversed(list(self.incompatibilities.get(package, {}).items())):
+                # Most are out of the question by this package alone: that is asked without a call.
+                if not states.get(package, mask) & mask:
+                    continue
                 outcome = self._relate(incompatibility)
                 if outcome is None:
                     continue
