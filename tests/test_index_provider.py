@@ -51,6 +51,8 @@ class Ground:
         self.open: list[IndexProvider] = []
 
     def provider(self, *indexes: Index | IndexServer, **options: Any) -> IndexProvider:
+        """Open the provider of one command; that of the command before ends, and its cache is on disk."""
+        self.close()
         listed = [
             Index(name=f"index{number}", url=index.url) if isinstance(index, IndexServer) else index
             for number, index in enumerate(indexes)
@@ -64,13 +66,17 @@ class Ground:
         self.open.append(made)
         return made
 
+    def close(self) -> None:
+        for provider in self.open:
+            provider.close()
+        self.open.clear()
+
 
 @pytest.fixture
 def ground(tmp_path: Path) -> Iterator[Ground]:
     made = Ground(tmp_path)
     yield made
-    for provider in made.open:
-        provider.close()
+    made.close()
     made.client.close()
 
 
@@ -467,6 +473,7 @@ def test_absence_is_believed_for_a_minute(server: IndexServer, tmp_path: Path) -
 def test_a_torn_record_is_a_miss(server: IndexServer, ground: Ground) -> None:
     server.add("demo", make_wheel("demo", "1.0", requires=["a"]))
     assert requirements(ground.provider(server)) == ["a"]
+    ground.close()
     for record in ground.cache.index.rglob("*"):
         if record.is_file():
             content = record.read_bytes()

@@ -66,14 +66,14 @@ def question(*requirements: str, pins: dict[str, str] | None = None) -> Inputs:
     )
 
 
-def settled(server: IndexServer) -> set[str]:
-    """Return the paths that were asked for, once nothing new has come for a while."""
-    count, still = -1, 0
-    while still < 5:
-        time.sleep(0.03)
-        now = len(server.requests)
-        count, still = (now, still + 1) if now == count else (now, 0)
-    return {request.path for request in server.requests}
+def settled(server: IndexServer, *expected: str) -> set[str]:
+    """Wait until these paths were asked for, and a little longer; return all that were."""
+    deadline = time.monotonic() + 20
+    while not {request.path for request in list(server.requests)}.issuperset(expected):
+        assert time.monotonic() < deadline, "the walk does not arrive"
+        time.sleep(0.01)
+    time.sleep(0.1)
+    return {request.path for request in list(server.requests)}
 
 
 def page(name: str) -> str:
@@ -92,8 +92,8 @@ def test_it_goes_to_the_end_of_the_graph_and_the_resolver_asks_nothing_more(
     server.add("c", make_wheel("c", "1.0", requires=["d; extra == 'fast'", "e; extra == 'slow'"]))
     provider, asked = opened(), question("a")
     provider.walk(asked)
-    paths = settled(server)
-    assert paths == {place for name in "abcd" for place in (page(name), metadata(name, "1.0"))}
+    expected = {place for name in "abcd" for place in (page(name), metadata(name, "1.0"))}
+    assert settled(server, *expected) == expected
     before = len(server.requests)
     assert {str(pin.candidate.name) for pin in resolve(asked, provider).pins} == set("abcd")
     assert len(server.requests) == before
@@ -107,13 +107,13 @@ def test_it_asks_for_the_version_that_the_requirements_choose(
     for name in ("pinned", "bounded", "locked", "free"):
         server.add(name, *(make_wheel(name, version) for version in versions))
     opened().walk(question("pinned==1.0", "bounded<3", "locked", "free", pins={"locked": "2.0"}))
-    asked = {path for path in settled(server) if path.endswith(".metadata")}
-    assert asked == {
+    chosen = {
         metadata("pinned", "1.0"),
         metadata("bounded", "2.0"),
         metadata("locked", "2.0"),
         metadata("free", "3.0"),
     }
+    assert {path for path in settled(server, *chosen) if path.endswith(".metadata")} == chosen
 
 
 def test_older_pythons_get_their_version_too(
@@ -122,7 +122,8 @@ def test_older_pythons_get_their_version_too(
     bounds = {"1.0": ">=3.8", "2.0": ">=3.10", "3.0": ">=3.12"}
     server.add("a", *(make_wheel("a", version, requires_python=bound) for version, bound in bounds.items()))
     opened().walk(question("a"))
-    assert settled(server) == {page("a"), metadata("a", "3.0"), metadata("a", "2.0")}
+    expected = {page("a"), metadata("a", "3.0"), metadata("a", "2.0")}
+    assert settled(server, *expected) == expected
 
 
 def test_it_leaves_alone_what_cannot_hold(server: IndexServer, opened: Callable[[], IndexProvider]) -> None:
@@ -131,9 +132,7 @@ def test_it_leaves_alone_what_cannot_hold(server: IndexServer, opened: Callable[
     for name in ("never", "windows"):
         server.add(name, make_wheel(name, "1.0"))
     opened().walk(question("a"))
-    paths = settled(server)
-    assert page("windows") in paths
-    assert page("never") not in paths
+    assert page("never") not in settled(server, metadata("windows", "1.0"))
 
 
 def test_a_graph_without_end_is_not_followed(
@@ -143,7 +142,7 @@ def test_a_graph_without_end_is_not_followed(
     for number in range(40):
         server.add(f"p{number}", make_wheel(f"p{number}", "1.0", requires=[f"p{number + 1}"]))
     opened().walk(question("p0"))
-    pages = [path for path in settled(server) if path.startswith("/simple/")]
+    pages = [path for path in settled(server, metadata("p9", "1.0")) if path.startswith("/simple/")]
     assert len(pages) == 10
 
 
@@ -155,7 +154,7 @@ def test_what_is_missing_or_broken_is_left_to_the_resolver(
     server.fault(metadata("b", "1.0"), Fault.status(503), times=1)
     provider, asked = opened(), question("a")
     provider.walk(asked)
-    settled(server)
+    settled(server, page("gone"))
     assert {str(pin.candidate.version) for pin in resolve(asked, provider).pins} == {"0.9", "1.0"}
 
 
@@ -186,6 +185,6 @@ def test_no_order_of_replies_changes_the_answer(
         provider = opened()
         provider.walk(asked)
         if round_number:
-            settled(server)
+            settled(server, metadata("n0", "4.0"))
         assert resolve(asked, provider) == expected
         server.heal()

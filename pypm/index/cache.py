@@ -12,7 +12,8 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -65,6 +66,19 @@ class IndexCache:
         self._clock = clock
         self._lock = threading.Lock()
         self._writable = True
+        self._writer: ThreadPoolExecutor | None = None
+        self._unwritten: dict[tuple[str, str], bytes] = {}
+
+    @contextlib.contextmanager
+    def behind(self) -> Iterator[None]:
+        """Write on a thread of its own while the block lasts, so that no answer waits for the disk."""
+        with ThreadPoolExecutor(1, thread_name_prefix="index-cache") as writer:
+            self._writer = writer
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._writer = None
 
     def now(self) -> float:
         """Return the clock's time, in seconds since the epoch."""
@@ -109,6 +123,9 @@ class IndexCache:
     def _read(self, kind: str, key: str) -> bytes | None:
         if self._folder is None:
             return None
+        unwritten = self._unwritten.get((kind, key))
+        if unwritten is not None:
+            return unwritten
         try:
             content = self._place(kind, key).read_bytes()
         except OSError:
@@ -119,9 +136,17 @@ class IndexCache:
         return body
 
     def _write(self, kind: str, key: str, body: bytes) -> None:
-        """Write beside and rename. Not flushed: the checksum tells a record that a power cut tore."""
         if self._folder is None or not self._writable:
             return
+        with self._lock:
+            if self._writer is not None:
+                self._unwritten[kind, key] = body
+                self._writer.submit(self._write_now, kind, key, body)
+                return
+        self._write_now(kind, key, body)
+
+    def _write_now(self, kind: str, key: str, body: bytes) -> None:
+        """Write beside and rename. Not flushed: the checksum tells a record that a power cut tore."""
         place = self._place(kind, key)
         beside = place.with_name(f".{key}.{secrets.token_hex(4)}.tmp")
         record = _MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
@@ -136,6 +161,9 @@ class IndexCache:
             with contextlib.suppress(OSError):
                 beside.unlink()
             self._give_up(error)
+        with self._lock:
+            if self._unwritten.get((kind, key)) is body:
+                del self._unwritten[kind, key]
 
     def _give_up(self, error: OSError) -> None:
         with self._lock:

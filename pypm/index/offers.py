@@ -148,9 +148,12 @@ def parse_time(text: str) -> datetime | None:
     A date alone is its first moment.
     """
     try:
-        moment = datetime.fromisoformat(_padded(text.strip()))
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        return None
+        try:
+            moment = datetime.fromisoformat(_padded(text.strip()))
+        except ValueError:
+            return None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -82,6 +83,8 @@ class IndexProvider:
             ConfigurationError: a date limit is not a date.
         """
         index_cache = IndexCache(cache.index, refresh=refresh, warn=warn)
+        self._open = ExitStack()
+        self._open.enter_context(index_cache.behind())
         self._indexes = {index.name: index for index in indexes}
         self._settings = settings
         self._build_metadata = build_metadata
@@ -112,6 +115,7 @@ class IndexProvider:
         if self._walk is not None:
             self._walk.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._open.close()
 
     def walk(self, inputs: Inputs) -> None:
         """Walk the dependency graph of a question that will be asked, in the background; see `index.walk`."""
@@ -157,7 +161,7 @@ class IndexProvider:
 
     def begin_offer(self, key: _OfferKey) -> Future[Offer]:
         """Ask for a name in the background."""
-        return self._offers.begin(key, partial(self._find_offer, *key))
+        return self._offers.begin(key, partial(self._find_sorted, *key))
 
     def begin_metadata(self, candidate: Candidate) -> Future[CandidateMetadata]:
         """Ask for the metadata of a candidate in the background."""
@@ -166,6 +170,12 @@ class IndexProvider:
     def names_ahead(self) -> int:
         """Return how many names were begun that nobody has asked for."""
         return self._offers.counts()[1]
+
+    def _find_sorted(self, name: NormalizedName, source: Source | None) -> Offer:
+        """Find an offer and sort its files, as long as nobody waits for it."""
+        offer = self._find_offer(name, source)
+        _ = offer.versions
+        return offer
 
     def _find_offer(self, name: NormalizedName, source: Source | None) -> Offer:
         if source is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
@@ -107,6 +108,7 @@ def can_serve(filename: str, requires_python: SpecifierSet) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def _python_fits(interpreter: str, abi: str, requires_python: SpecifierSet) -> bool:
     kind = interpreter.rstrip("0123456789_")
     digits = interpreter[len(kind) :].replace("_", "")
