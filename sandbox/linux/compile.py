@@ -124,17 +124,24 @@ def _mount(policy: Policy, index: int, mount: Mount) -> Iterator[op.Operation]:
             yield op.protect(base.target, _below(target, base.target))
 
 
-def _placeholders(policy: Policy) -> Iterator[tuple[str, tuple[str, ...], bool, bool]]:
-    """Every path inside a writable bind that something is mounted on, in terms of the host."""
+def _placeholders(policy: Policy) -> Iterator[tuple[str, tuple[str, ...], bool | str, bool]]:
+    """Every path inside a bind that something is mounted on, in terms of the host.
+
+    A read-only bind needs them too, but for what is to be protected: nothing can be created there anyway.
+    """
     for index, mount in enumerate(policy.mounts):
         base = _covering(policy, index)
-        if base is None or base.kind is not MountKind.BIND or not base.writable or mount.optional:
+        if base is None or base.kind is not MountKind.BIND or mount.optional:
             continue
         parts = _below(mount.target, base.target)
-        if not parts or mount.kind is MountKind.SYMLINK:
-            continue
         masked = mount.kind is MountKind.PROTECT
-        is_directory = mount.directory if masked else mount.kind in (MountKind.OVERLAY, MountKind.TMPFS)
+        if not parts or mount.kind is MountKind.SYMLINK or (masked and not base.writable):
+            continue
+        is_directory: bool | str = mount.kind in (MountKind.OVERLAY, MountKind.TMPFS)
+        if masked:
+            is_directory = mount.directory
+        elif mount.kind is MountKind.BIND:
+            is_directory = mount.source or mount.target
         yield (base.source or base.target, parts, is_directory, not masked)
 
 

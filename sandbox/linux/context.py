@@ -17,6 +17,7 @@ class Context:
         "cwd",
         "devices",
         "environment",
+        "folders",
         "go",
         "has_proc",
         "host_net",
@@ -71,6 +72,8 @@ class Context:
         os.umask(self.umask)
         self.devices: set[int] = set()
         """st_dev of the file systems that the sandbox made itself: only there are mount points created."""
+        self.folders: dict[str, int] = {}
+        """Descriptors of folders inside that lie in the root's own file system, -1 for those that do not."""
         self.pinned: set[str] = set()
         """Directories that became mount points of their own."""
         self.covered: set[str] = set()

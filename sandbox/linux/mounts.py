@@ -73,6 +73,7 @@ def bind(  # noqa: PLR0913, PLR0917 - the operation's own fields
         raise fail("bind", f"`{source}` leads to the host's root, which must not be writable")
     is_directory = stat.S_ISDIR(status.st_mode)
     _attach(copy, mount_point(context, target, directory=is_directory), attributes)
+    forget(context, target)
 
 
 def overlay(context: Context, target: str, layers: tuple[str, ...]) -> None:
@@ -89,6 +90,7 @@ def overlay(context: Context, target: str, layers: tuple[str, ...]) -> None:
     finally:
         os.close(configuration)
     _attach(tree, mount_point(context, target, directory=True), _SAFE | c.MOUNT_ATTR_RDONLY)
+    forget(context, target)
 
 
 def _add_layer(configuration: int, layer: str) -> None:
@@ -113,7 +115,8 @@ def tmpfs(context: Context, target: str, size_bytes: int, mode: int) -> None:
     _mount_tmpfs(".", size_bytes, mode, max(1024, size_bytes >> 13))
     os.chdir("/")
     os.close(point)
-    above = _walk(context, target)
+    forget(context, target)
+    above = _walk(context.root, target)
     context.devices.add(os.fstat(above).st_dev)
     os.close(above)
 
@@ -126,37 +129,42 @@ def _mount_tmpfs(where: str, size_bytes: int, mode: int, inodes: int) -> None:
 
 def file(context: Context, target: str, content: bytes, mode: int) -> None:
     """A read-only file; inside a host directory it is mounted, in the sandbox's own it is simply there."""
-    point = mount_point(context, target, directory=False)
-    own = os.fstat(point).st_dev in context.devices
-    if own and os.fstat(point).st_size == 0:
-        _fill(f"self/fd/{point}", content, mode, context.host_proc)
-        if os.fstat(point).st_dev == os.fstat(context.root).st_dev:
-            os.close(point)
+    folder, name = _own_folder(context, target)
+    if folder >= 0:
+        try:
+            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+            descriptor = os.open(name, flags, mode, dir_fd=folder)
+        except FileExistsError:
+            pass
+        else:
+            _write(descriptor, content)
             return
+    point = mount_point(context, target, directory=False)
     # On a writable file system the file itself could be changed, so a read-only copy covers it.
-    os.close(os.open(".stash", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=context.root))
-    _fill(".stash", content, mode, context.root)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    _write(os.open(".stash", flags, mode, dir_fd=context.root), content)
     copy = syscalls.open_tree(context.root, ".stash", c.OPEN_TREE_CLONE | os.O_CLOEXEC)
     _attach(copy, point, _SAFE | c.MOUNT_ATTR_RDONLY)
     os.unlink(".stash", dir_fd=context.root)
 
 
-def _fill(path: str, content: bytes, mode: int, directory: int) -> None:
-    """Write a file of the sandbox's own."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+def _write(descriptor: int, content: bytes) -> None:
+    """Fill a new file of the sandbox's own and close it."""
     try:
         view = memoryview(content)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)
 
 
 def symlink(context: Context, target: str, destination: str) -> None:
     """A link in a directory of the sandbox's own; nothing is ever created on the host."""
-    parent, _, name = target.rpartition("/")
-    directory = mount_point(context, parent, directory=True) if parent else os.dup(context.root)
+    folder, name = _own_folder(context, target)
+    if folder >= 0:
+        os.symlink(destination, name, dir_fd=folder)
+        return
+    directory = mount_point(context, target.rpartition("/")[0], directory=True)
     try:
         if os.fstat(directory).st_dev not in context.devices:
             raise fail("symlink", f"`{target}` would have to be created on the host")
@@ -172,7 +180,7 @@ def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
         path = f"{path}/{part}"
         if path in context.covered:
             return
-        here = _walk(context, path)
+        here = _walk(context.root, path)
         status = os.fstat(here)
         is_directory = stat.S_ISDIR(status.st_mode)
         if is_placeholder(status):
@@ -193,7 +201,7 @@ def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
 def mask(context: Context, path: str) -> None:
     """Cover a path inside with something empty, if it is there."""
     try:
-        here = _walk(context, path)
+        here = _walk(context.root, path)
     except FileNotFoundError:
         return
     _cover(context, here, stat.S_ISDIR(os.fstat(here).st_mode))
@@ -202,7 +210,7 @@ def mask(context: Context, path: str) -> None:
 def read_only(context: Context, path: str) -> None:
     """Make a path inside a read-only mount of itself, if it is there."""
     try:
-        here = _walk(context, path)
+        here = _walk(context.root, path)
     except FileNotFoundError:
         return
     copy = syscalls.open_tree(here, "", c.OPEN_TREE_CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH | os.O_CLOEXEC)
@@ -215,6 +223,7 @@ def pivot(context: Context) -> None:
     os.rmdir(".hollow", dir_fd=context.root)
     for cover in context.covers.values():
         os.close(cover)
+    forget(context, "")
     os.fchdir(context.root)
     syscalls.pivot_root(".", ".")
     syscalls.umount(".", c.MNT_DETACH)
@@ -226,9 +235,12 @@ def pivot(context: Context) -> None:
 
 
 def mount_point(context: Context, target: str, *, directory: bool) -> int:
-    """An O_PATH descriptor of `target` inside; missing steps are created in the sandbox's own directories."""
+    """A descriptor of `target` inside; missing steps are created in the sandbox's own directories."""
+    folder, name = _own_folder(context, target)
+    if folder >= 0:
+        return _made(folder, name, directory=directory)
     try:
-        return _walk(context, target)
+        return _walk(context.root, target)
     except FileNotFoundError:
         pass
     parts = target.strip("/").split("/")
@@ -240,24 +252,56 @@ def mount_point(context: Context, target: str, *, directory: bool) -> int:
             if os.fstat(here).st_dev not in context.devices:
                 message = f"`{target}` has nothing to stand on: `{part}` does not exist on the host"
                 raise fail("mount point", message, errno=errno.ENOENT) from None
-            if directory or index < len(parts) - 1:
-                os.mkdir(part, 0o755, dir_fd=here)
-            else:
-                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=here))
-            below = syscalls.openat2(here, part, _PATH, _WALK)
+            below = _made(here, part, directory=directory or index < len(parts) - 1)
         os.close(here)
         here = below
     return here
 
 
-def _walk(context: Context, target: str) -> int:
-    """An O_PATH descriptor of an existing path inside, without passing through any link."""
+def _made(folder: int, name: str, *, directory: bool) -> int:
+    """A descriptor of `name` in `folder`, created there if it is missing; never a link's destination."""
     try:
-        return syscalls.openat2(context.root, target, _PATH, _WALK)
+        if not directory:
+            return os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        os.mkdir(name, 0o755, dir_fd=folder)
+    except FileExistsError:
+        return _walk(folder, name)
+    return _walk(folder, name)
+
+
+def _own_folder(context: Context, target: str) -> tuple[int, str]:
+    """A kept descriptor of the folder of `target`, -1 unless it lies in the root's own file system; the name.
+
+    Most targets lie in `/etc`, `/dev` and `/` itself, so each of them is walked to once.
+    """
+    path, _, name = target.rpartition("/")
+    found = context.folders.get(path)
+    if found is None:
+        found = mount_point(context, path, directory=True) if path else os.dup(context.root)
+        if os.fstat(found).st_dev != os.fstat(context.root).st_dev:
+            os.close(found)
+            found = -1
+        context.folders[path] = found
+    return found, name
+
+
+def forget(context: Context, target: str) -> None:
+    """Something was mounted on `target`: what was known of the folders there holds no longer."""
+    within = target + "/"
+    for path in [path for path in context.folders if path == target or path.startswith(within)]:
+        found = context.folders.pop(path)
+        if found >= 0:
+            os.close(found)
+
+
+def _walk(folder: int, path: str) -> int:
+    """An O_PATH descriptor of an existing path below `folder`, without passing through any link."""
+    try:
+        return syscalls.openat2(folder, path, _PATH, _WALK)
     except OSError as error:
         if error.errno == errno.ELOOP:
             hint = "replace the link by what it leads to, or name its destination in the policy"
-            message = f"`{target}` leads through a symbolic link"
+            message = f"`{path}` leads through a symbolic link"
             raise fail("mount point", message, errno=errno.ELOOP, hint=hint) from None
         raise
 

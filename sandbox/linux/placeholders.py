@@ -25,8 +25,11 @@ _STEP = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    Entry = tuple[str, tuple[str, ...], bool, bool]
-    """(bind source, parts below it, is a directory, made whole instead of masked at the first gap)."""
+    Entry = tuple[str, tuple[str, ...], bool | str, bool]
+    """(bind source, parts below it, is a directory, made whole instead of masked at the first gap).
+
+    A path instead of whether it is a directory names what is mounted there: the placeholder is of its kind.
+    """
     Held = tuple[int, str, int]
     """(directory descriptor, name in it, locked descriptor)."""
 
@@ -105,7 +108,7 @@ def _acquire_entry(entry: Entry, held: list[Held]) -> None:
     try:
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
-            kind_is_directory = is_directory if last else True
+            kind_is_directory = _is_directory(is_directory) if last else True
             descriptor = _share(directory, part, kind_is_directory)
             if descriptor is not None:
                 held.append((os.dup(directory), part, descriptor))
@@ -117,6 +120,11 @@ def _acquire_entry(entry: Entry, held: list[Held]) -> None:
                 directory = below
     finally:
         os.close(directory)
+
+
+def _is_directory(kind: bool | str) -> bool:
+    """Whether a placeholder is to be a directory, told outright or by what will be mounted on it."""
+    return kind if isinstance(kind, bool) else os.path.isdir(kind)  # noqa: PTH112 - no pathlib on this path
 
 
 def _share(directory: int, name: str, is_directory: bool) -> int | None:

@@ -38,6 +38,7 @@ def devices(context: Context) -> None:
     syscalls.mount("devpts", ".", "devpts", c.MS_NOSUID | c.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     os.chdir("/")
     os.close(point)
+    mounts.forget(context, "/dev/pts")
 
 
 def proc(context: Context) -> None:
@@ -54,11 +55,21 @@ def proc(context: Context) -> None:
     finally:
         os.chdir("/")
     context.has_proc = True
+    mounts.forget(context, "/proc")
     _forbid_third_namespace(context)
-    for name in f"{_TELLING} {_CHANGING}".split():
+    for name in _listed(context).intersection(f"{_TELLING} {_CHANGING}".split()):
         mounts.mask(context, f"/proc/{name}")
     mounts.file(context, _BOOT_ID, b"00000000-0000-0000-0000-000000000000\n", 0o444)
     mounts.read_only(context, "/proc/sys")
+
+
+def _listed(context: Context) -> set[str]:
+    """The names in `/proc` inside: asking for each that may be there takes longer."""
+    descriptor = os.open("proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=context.root)
+    try:
+        return set(os.listdir(descriptor))  # noqa: PTH208 - no pathlib on this path
+    finally:
+        os.close(descriptor)
 
 
 def _forbid_third_namespace(context: Context) -> None:
