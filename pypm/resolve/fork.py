@@ -71,14 +71,11 @@ class Fork:
         return None
 
     def conflict(self, packages: Packages, rejected: int, incompatibility: Incompatibility) -> None:
-        """Count a conflict against the packages that took part."""
-        name = packages.all[rejected].name
-        rejecting = [
-            package
-            for package, _ in incompatibility.terms
-            if package not in (rejected, ROOT) and packages.all[package].name != name
-        ]
-        self.priorities.conflict(rejected, rejecting)
+        """Count a conflict against the packages that took part; an extra's conflicts are its package's."""
+        bases = packages.bases
+        base = bases[rejected] if bases[rejected] >= 0 else rejected
+        others = {bases[package] if bases[package] >= 0 else package for package, _ in incompatibility.terms}
+        self.priorities.conflict(base, sorted(others - {base, ROOT}))
 
     def propagate(self, packages: Packages) -> None:
         """Derive what follows, and reconsider packages that conflicts have moved.
