@@ -179,13 +179,17 @@ class Store:
 
     def remove(self, wheel: StoredWheel) -> None:
         """Remove a tree; environments that link its files keep them."""
-        with locked(self._lock_file(wheel.tree)):
+        self.remove_tree(wheel.tree)
+
+    def remove_tree(self, tree: Path) -> None:
+        """Remove the tree at this place, whatever became of it."""
+        with locked(self._lock_file(tree)):
             # Renamed away first: a reader finds the tree whole or not at all.
-            doomed = self.cache.scratch / f"{wheel.tree.name}.{os.urandom(4).hex()}"
-            with storage_errors(f"remove `{wheel.tree}`"), contextlib.suppress(FileNotFoundError):
+            doomed = self.cache.scratch / f"{tree.name}.{os.urandom(4).hex()}"
+            with storage_errors(f"remove `{tree}`"), contextlib.suppress(FileNotFoundError):
                 doomed.parent.mkdir(parents=True, exist_ok=True)
-                wheel.tree.chmod(0o755)
-                wheel.tree.rename(doomed)
+                tree.chmod(0o755)
+                tree.rename(doomed)
             remove_tree(doomed)
 
     def trees(self) -> Iterator[Path]:
