@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "sync": "Make .venv exactly what the lock says.",
     "run": "Run a command in the project's environment, inside the sandbox.",
     "shell": "Open a shell in the project's environment, inside the sandbox.",
+    "verify": "Prove that the lock, the store and .venv are what was locked.",
     "tree": "Show the locked packages as a tree.",
     "export": "Translate the lock into another format.",
     "python": "List and find Python interpreters.",
