@@ -9,6 +9,7 @@ from sandbox.backend import Coverage
 from sandbox.command import Command
 from sandbox.linux import operations as op
 from sandbox.linux.compile import resource_limits
+from sandbox.linux.context import PLAN_VERSION
 from sandbox.policy import Guarantee, Isolation, Policy, Terminal
 from sandbox.process import Process
 
@@ -35,7 +36,7 @@ class Unconfined:
             op.enter(),
         )
         return {
-            "version": op.VERSION,
+            "version": PLAN_VERSION,
             "machine": machine,
             "namespaces": 0,
             "placeholders": (),

@@ -8,6 +8,7 @@ from sandbox.errors import PolicyError, UnsupportedError
 from sandbox.linux import constants as c
 from sandbox.linux import operations as op
 from sandbox.linux import seccomp, system
+from sandbox.linux.context import PLAN_VERSION
 from sandbox.policy import Limits, Mount, MountKind, NetworkKind, Policy, Terminal
 
 INSIDE_ID = 1000
@@ -44,7 +45,7 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
     if policy.home is not None:
         environment["HOME"] = policy.home
     return {
-        "version": op.VERSION,
+        "version": PLAN_VERSION,
         "machine": machine,
         "namespaces": _NAMESPACES | (c.CLONE_NEWNET if isolated else 0),
         "placeholders": tuple(_placeholders(policy)),

@@ -102,3 +102,57 @@ RLIMIT_CORE = 4
 RLIMIT_NPROC = 6
 RLIMIT_NOFILE = 7
 RLIMIT_AS = 9
+
+# arch/x86/entry/syscalls/syscall_64.tbl and asm-generic/unistd.h: the calls that `syscalls.py` makes.
+_SAME_CALLS = {
+    "close_range": 436,
+    "fsconfig": 431,
+    "fsmount": 432,
+    "fsopen": 430,
+    "landlock_add_rule": 445,
+    "landlock_create_ruleset": 444,
+    "landlock_restrict_self": 446,
+    "mount_setattr": 442,
+    "move_mount": 429,
+    "open_tree": 428,
+    "openat2": 437,
+}
+CALLS = {
+    "x86_64": {
+        **_SAME_CALLS,
+        "capset": 126,
+        "clone": 56,
+        "flock": 73,
+        "ioctl": 16,
+        "keyctl": 250,
+        "mount": 165,
+        "pivot_root": 155,
+        "ppoll": 271,
+        "prlimit64": 302,
+        "seccomp": 317,
+        "sethostname": 170,
+        "signalfd4": 289,
+        "socket": 41,
+        "umount2": 166,
+        "unshare": 272,
+    },
+    "aarch64": {
+        **_SAME_CALLS,
+        "capset": 91,
+        "clone": 220,
+        "flock": 32,
+        "ioctl": 29,
+        "keyctl": 219,
+        "mount": 40,
+        "pivot_root": 41,
+        "ppoll": 73,
+        "prlimit64": 261,
+        "seccomp": 277,
+        "sethostname": 161,
+        "signalfd4": 74,
+        "socket": 198,
+        "umount2": 39,
+        "unshare": 97,
+    },
+}
+"""Numbers by `uname -m` and name; `numbers.py` adds those that only the filter knows."""

@@ -6,6 +6,9 @@ import os
 
 from sandbox.errors import SetupError
 
+PLAN_VERSION = 2
+"""Of the plan's layout; a stored plan of another version must be compiled again."""
+
 
 class Context:
     """Mutable on purpose: it lives between a fork and an exec, in one thread, and nowhere else."""

@@ -32,7 +32,7 @@ def main(plan: Plan, context: Context, lifeline: int) -> NoReturn:
         _tie_to_supervisor(lifeline)
         os.setsid()
         if perform(plan["init"], context) and (not plan["terminal"] or _open_pty(context)):
-            code = _run_payload(plan, context)
+            code = _run_payload(plan, context, lifeline)
     finally:
         os._exit(code)
 
@@ -41,16 +41,21 @@ def _tie_to_supervisor(lifeline: int) -> None:
     """Die when the supervisor does.
 
     The race: it may have died before the kernel was told to watch it. Its end of the lifeline closes with
-    it, so a lifeline that would still block proves that it lived after the telling.
+    it, so a lifeline that would still block proves that it lived after the telling. The keeper holds a copy
+    of that end for its first moments, so there is a second look before the command starts.
     """
     syscalls.prctl(c.PR_SET_PDEATHSIG, signals.SIGKILL)
     os.set_blocking(lifeline, False)
+    _look_after_supervisor(lifeline)
+
+
+def _look_after_supervisor(lifeline: int) -> None:
+    """End here and now if the supervisor is gone."""
     try:
         if os.read(lifeline, 1) == b"":
             os._exit(_SETUP_FAILED)
     except BlockingIOError:
-        pass
-    os.close(lifeline)
+        return
 
 
 def _open_pty(context: Context) -> bool:
@@ -77,7 +82,7 @@ def _open_pty(context: Context) -> bool:
     return True
 
 
-def _run_payload(plan: Plan, context: Context) -> int:
+def _run_payload(plan: Plan, context: Context, lifeline: int) -> int:
     """Fork the command; it does nothing foreign before this process is hardened."""
     context.go, go_write = os.pipe()
     started_read, context.started = os.pipe()
@@ -96,6 +101,8 @@ def _run_payload(plan: Plan, context: Context) -> int:
     # The caller's streams belong to the command alone: they must close when the command closes them.
     for descriptor in (0, 1, 2, *context.keep):
         _close(descriptor)
+    _look_after_supervisor(lifeline)
+    os.close(lifeline)
     os.write(go_write, b"g")
     os.close(go_write)
     if os.read(started_read, 1):

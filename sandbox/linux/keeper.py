@@ -24,52 +24,43 @@ _READY = b"k"
 class Keeper:
     """The supervisor's handle on it; without a process where there is nothing to keep."""
 
-    __slots__ = ("_pid", "_pipe", "ready")
+    __slots__ = ("_entries", "_pid", "ready", "told")
 
-    def __init__(self, pid: int, pipe: int, ready: int) -> None:
-        self._pid = pid
-        self._pipe = pipe
-        self.ready = ready
-        """Read end of the pipe on which it says that every placeholder is there, -1 where none is needed."""
+    def __init__(self, entries: tuple[placeholders.Entry, ...]) -> None:
+        self._entries = entries
+        self._pid = 0
+        self.ready = self.told = -1
+        """The pipe on which it says that every placeholder is there, by its ends; -1 if none is needed."""
+        if placeholders.missing(entries):
+            self.ready, self.told = os.pipe()
 
-    def watch(self, init: int) -> None:
-        """Name the process that must be dead before anything is removed."""
-        if self._pid:
-            self._forget_ready()
-            try:
-                os.write(self._pipe, init.to_bytes(4, "little"))
-            except BrokenPipeError:
-                return  # It could not make what is needed and has said so; pid 1 finds out and ends.
+    def start(self, init: int, *, failures: int, lifeline: int) -> None:
+        """Fork it, to remove what it makes when `init` is dead; a failure is told on the pipe `failures`.
 
-    def close(self) -> None:
-        """Wait until it has removed what it held; without a process to watch it does so at once."""
-        if self._pid:
-            self._forget_ready()
-            os.close(self._pipe)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+        It comes after pid 1, which has other things to do first. Its copy of the lifeline's write end must be
+        gone before pid 1 looks for the last time, which is after it was told that everything is ready.
+        """
+        if self.ready < 0:
+            return
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(lifeline)
+            _keep(self._entries, init, self.told, failures)
+        self.forget()
 
-    def _forget_ready(self) -> None:
-        """Pid 1 has it now; the supervisor never reads it."""
+    def forget(self) -> None:
+        """Close the pipe, which belongs to pid 1 and the keeper."""
         if self.ready >= 0:
             os.close(self.ready)
-            self.ready = -1
+            os.close(self.told)
+            self.ready = self.told = -1
 
-
-def start(entries: tuple[placeholders.Entry, ...], told: int) -> Keeper:
-    """Have the placeholders made that are needed; a failure is told on the report pipe `told`."""
-    if not placeholders.missing(entries):
-        return Keeper(0, -1, -1)
-    ready_read, ready_write = os.pipe()
-    pipe_read, pipe_write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(ready_read)
-        os.close(pipe_write)
-        _keep(entries, ready_write, pipe_read, told)
-    os.close(ready_write)
-    os.close(pipe_read)
-    return Keeper(pid, pipe_write, ready_read)
+    def close(self) -> None:
+        """Wait until it has removed what it held."""
+        self.forget()
+        if self._pid:
+            os.waitpid(self._pid, 0)
+            self._pid = 0
 
 
 def wait_for(ready: int) -> bool:
@@ -81,25 +72,35 @@ def wait_for(ready: int) -> bool:
     return said == _READY
 
 
-def _keep(entries: tuple[placeholders.Entry, ...], ready: int, pipe: int, told: int) -> NoReturn:
-    """Be the keeper: acquire, say so, wait, release."""
+def _keep(entries: tuple[placeholders.Entry, ...], init: int, ready: int, failures: int) -> NoReturn:
+    """Be the keeper: acquire, say so, wait for the end of `init`, release."""
     gc.disable()  # As in pid 1: a collection would copy the supervisor's memory.
     try:
         os.setsid()
+        watched = _open_process(init)
         try:
             held = placeholders.acquire(entries)
         except OSError as error:
-            report.send_failure(told, "placeholders", error)
+            report.send_failure(failures, "placeholders", error)
             raise
         # The supervisor reads the report until its last writer has gone.
-        for descriptor in {0, 1, 2, told} - {ready, pipe}:
+        for descriptor in {0, 1, 2, failures} - {ready, watched}:
             _close(descriptor)
         os.write(ready, _READY)
         os.close(ready)
-        _wait(pipe)
+        if watched >= 0:
+            syscalls.wait_readable(watched)
         placeholders.release(held)
     finally:
         os._exit(0)
+
+
+def _open_process(pid: int) -> int:
+    """A descriptor of a process, -1 if it is dead already."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return -1
 
 
 def _close(descriptor: int) -> None:
@@ -108,15 +109,3 @@ def _close(descriptor: int) -> None:
         os.close(descriptor)
     except OSError:
         return
-
-
-def _wait(pipe: int) -> None:
-    """Return when pid 1 is dead, or was never there."""
-    told = os.read(pipe, 4)
-    if len(told) < 4:
-        return
-    try:
-        init = os.pidfd_open(int.from_bytes(told, "little"))
-    except ProcessLookupError:
-        return
-    syscalls.wait_readable(init)

@@ -12,8 +12,7 @@ import time
 from sandbox import codes, signals
 from sandbox.errors import SetupError
 from sandbox.linux import init, keeper, report, syscalls
-from sandbox.linux.context import Context
-from sandbox.linux.operations import VERSION
+from sandbox.linux.context import PLAN_VERSION, Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,15 @@ if TYPE_CHECKING:
 class Outcome:
     """How a sandbox ended, before anybody has made a nice type of it."""
 
-    __slots__ = ("code", "peak_memory_bytes", "signal", "system_seconds", "timed_out", "user_seconds")
+    __slots__ = (
+        "code",
+        "peak_memory_bytes",
+        "signal",
+        "system_seconds",
+        "timed_out",
+        "unstarted",
+        "user_seconds",
+    )
 
     def __init__(
         self, status: int | None, unstarted: int | None, timed_out: bool, usage: tuple[float, float, int]
@@ -32,6 +39,8 @@ class Outcome:
         self.code: int | None = None
         self.signal: int | None = None
         self.timed_out = timed_out
+        self.unstarted = unstarted
+        """The errno of execve(2), where the sandbox was made and the program could not be executed in it."""
         self.user_seconds, self.system_seconds, self.peak_memory_bytes = usage
         if unstarted is not None:
             self.code = codes.unstarted_code(unstarted)
@@ -41,6 +50,11 @@ class Outcome:
             self.signal = os.WTERMSIG(status)
         else:
             self.signal = signals.SIGKILL  # Init was killed before it could tell.
+
+    @property
+    def returncode(self) -> int:
+        """The exit code a shell would show."""
+        return codes.shell_code(code=self.code, signal=self.signal, timed_out=self.timed_out)
 
 
 class Request:
@@ -72,22 +86,35 @@ def replay(
 
     Privileged callers lose their supplementary groups. Raises: SetupError if the sandbox could not be made.
     """
+    return replay_outcome(plan, argv, cwd, environment_additions, pass_fds).returncode
+
+
+def replay_outcome(
+    plan: Plan,
+    argv: tuple[str, ...],
+    cwd: str,
+    environment_additions: dict[str, str] | None = None,
+    pass_fds: tuple[int, ...] = (),
+) -> Outcome:
+    """Do what `replay` does, and tell apart how the command ended: 126 may be its own code, or ours.
+
+    Raises: SetupError if the sandbox could not be made.
+    """
     request = Request(tuple(argv), cwd)
     request.additions = environment_additions or {}
     request.keep = tuple(pass_fds)
-    outcome = run_plan(plan, request)
-    return codes.shell_code(code=outcome.code, signal=outcome.signal, timed_out=outcome.timed_out)
+    return run_plan(plan, request)
 
 
 def run_plan(plan: Plan, request: Request) -> Outcome:
     """Make the sandbox, wait for its end, leave nothing behind. Raises: SetupError."""
-    if (plan.get("version"), plan.get("machine")) != (VERSION, syscalls.MACHINE):
+    if (plan.get("version"), plan.get("machine")) != (PLAN_VERSION, syscalls.MACHINE):
         message = "the prepared plan was made by another version or for another machine"
         raise SetupError(message, stage="plan", hint="prepare the policy again")
     mask = signals.block()
     try:
         records, told = os.pipe()
-        kept = keeper.start(plan["placeholders"], told)
+        kept = keeper.Keeper(plan["placeholders"])
         try:
             return _supervise(plan, request, kept, (records, told))
         finally:
@@ -109,8 +136,7 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[in
         relayed = Relay(syscalls.signalfd(signals.WAITED_FOR), report.tells_of_a_stop)
     try:
         context.terminal = -1 if relayed is None else relayed.inside
-        pid = _start(plan, context)
-        kept.watch(pid)
+        pid = _start(plan, context, kept)
         if relayed is not None:
             relayed.begin(pid, records)
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed)
@@ -121,8 +147,8 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[in
     return _outcome(told, timed_out, usage)
 
 
-def _start(plan: Plan, context: Context) -> int:
-    """Clone pid 1 and return its pid."""
+def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
+    """Clone pid 1, then the keeper if one is needed; return the pid."""
     context.host_net = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 - no pathlib on this path
     if os.geteuid() == 0 and os.getgroups():
         os.setgroups([])
@@ -135,8 +161,11 @@ def _start(plan: Plan, context: Context) -> int:
         raise explain_clone(error) from error
     if pid == 0:
         os.close(lifeline_write)
+        if kept.told >= 0:
+            os.close(kept.told)
         init.main(plan, context, lifeline_read)
     os.close(lifeline_read)
+    kept.start(pid, failures=context.report, lifeline=lifeline_write)
     os.close(context.report)
     # The write end of the lifeline stays open for as long as this process lives: that is its message.
     _LIFELINES.append(lifeline_write)

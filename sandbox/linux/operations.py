@@ -15,9 +15,6 @@ them after the fork; nothing is decided there. A `Plan` is a dictionary of plain
 
 from __future__ import annotations
 
-VERSION = 2
-"""Of the plan's layout; a stored plan of another version must be compiled again."""
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

@@ -13,7 +13,6 @@ import os
 
 from sandbox.errors import UnsupportedError
 from sandbox.linux import constants as c
-from sandbox.linux.numbers import TABLES
 
 MACHINE = os.uname().machine
 
@@ -56,12 +55,12 @@ _PRCTL.argtypes = [_Long] * 5
 _MEMSET = _Function(_ctypes.dlsym(_PROGRAM, "memset"))
 _MEMSET.argtypes = [_Pointer, _Long, _Long]
 
-if MACHINE not in TABLES:
+if MACHINE not in c.CALLS:
     raise UnsupportedError(
         f"the namespaces backend does not know the system calls of `{MACHINE}`",
         hint="it runs on x86_64 and aarch64",
     )
-_NUMBERS = TABLES[MACHINE]
+_NUMBERS = c.CALLS[MACHINE]
 
 
 def _call(name: str, *arguments: int | bytes | None) -> int:
