@@ -10,7 +10,9 @@ from packaging.version import Version
 
 from pypm.resolve.versions import ABSENT, VersionList
 
-releases = st.lists(st.integers(0, 3), min_size=1, max_size=3).map(lambda numbers: ".".join(map(str, numbers)))
+releases = st.lists(st.integers(0, 3), min_size=1, max_size=3).map(
+    lambda numbers: ".".join(map(str, numbers))
+)
 suffixes = st.sampled_from(["", "", "a1", "b2", "rc1", ".post1", ".post2", ".dev0", "a1.dev1", ".post1.dev0"])
 public = st.tuples(releases, suffixes).map("".join)
 versions = st.tuples(public, st.sampled_from(["", "", "", "+cpu", "+cu124"])).map("".join).map(Version)

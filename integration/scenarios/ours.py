@@ -4,6 +4,7 @@ environment."""
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,8 +73,14 @@ def _write_project(scenario: Scenario, folder: Path) -> None:
 def _context(index: str, folder: Path) -> Iterator[Context]:
     overrides = Overrides(project=folder, no_config=True, cache_dir=folder / "cache", default_index=index)
     settings = load_settings(overrides, {})
-    with Context(settings, SilentReporter()) as context:
-        yield context
+    try:
+        with Context(settings, SilentReporter()) as context:
+            yield context
+    finally:
+        # A prefetch that nobody waits for may still write to the cache, which is about to be removed.
+        for thread in threading.enumerate():
+            if thread.name.startswith("index"):
+                thread.join(timeout=10)
 
 
 def _lock(scenario: Scenario, index: str, folder: Path) -> Answer:
