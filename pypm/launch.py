@@ -6,19 +6,18 @@ holds the list of modules that it may load.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 from pypm import __version__
-
-_NOT_FOUND = 127
-"""As a shell has it; a command may also end with it by itself."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from pypm.workflow.plans import Call
+    from sandbox import Outcome
 
 
 def main() -> NoReturn:
@@ -26,7 +25,9 @@ def main() -> NoReturn:
     if sys.argv[1:] in (["--version"], ["-V"]):
         os.write(1, f"pypm {__version__}\n".encode())
         os._exit(0)
+    gc.disable()  # The fast path makes no rubbish, and a look at what it imports takes half a millisecond.
     code = replay(sys.argv[1:])
+    gc.enable()
     if code is not None:
         # Nothing of ours has buffers to flush or threads to end, and a full exit costs milliseconds.
         os._exit(code)
@@ -39,7 +40,7 @@ def replay(arguments: list[str]) -> int | None:
     """Do what `arguments` write by its ready plan; None when there is none or it is not fresh any more.
 
     Whatever cannot be answered here is left to the command line, which finds the same problem and tells it in
-    full: no error is rendered on the fast path.
+    full. What comes after the command was started is told here: it must not be started twice.
     """
     if not arguments or arguments[0] not in ("run", "sync"):
         return None
@@ -63,12 +64,11 @@ def replay(arguments: list[str]) -> int | None:
 
 def _start(payload: dict[str, Any], call: Call) -> int | None:
     from pypm.workflow import plans
-    from sandbox import SandboxError
-    from sandbox import replay as replay_plan
+    from sandbox import SandboxError, replay_outcome
 
     words = plans.command_words(call.words, module=call.module)
     try:
-        code = replay_plan(
+        ended = replay_outcome(
             payload["sandbox"],
             words,
             plans.folder_inside(payload["root"]),
@@ -77,9 +77,21 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
     except SandboxError:
         # A layer that vanished, a limit of the host: the whole program mends it, or says what is wrong.
         return None
-    if code == _NOT_FOUND and not plans.is_program(words[0], payload["programs"]):
+    if ended.unstarted is not None:
         return None  # Nothing ran, and the whole program says so in a sentence.
-    return code
+    if ended.timed_out or ended.signal is not None:
+        return _tell_end(ended, call)
+    return ended.returncode
+
+
+def _tell_end(ended: Outcome, call: Call) -> int:
+    """Say why the command did not come to its own end."""
+    from pypm.cli.output import Console
+    from pypm.workflow.endings import untold_end
+
+    untold = untold_end(ended, call.words[0])
+    colors = [option.partition("=")[2] for option in call.options if option.startswith("--color=")]
+    return ended.returncode if untold is None else Console(color=["auto", *colors][-1]).fail(untold)
 
 
 def _tell(payload: dict[str, Any]) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sandbox.command import Command, ExitStatus, Usage
     from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
     from sandbox.host import Host
-    from sandbox.linux.launch import replay
+    from sandbox.linux.launch import Outcome, replay, replay_outcome
     from sandbox.policy import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
     from sandbox.process import Process
 
@@ -35,6 +35,7 @@ _HOMES = {
     "Limits": "policy",
     "Mount": "policy",
     "Network": "policy",
+    "Outcome": "linux.launch",
     "Policy": "policy",
     "PolicyError": "errors",
     "Process": "process",
@@ -47,6 +48,7 @@ _HOMES = {
     "prepare": "choose",
     "probe": "choose",
     "replay": "linux.launch",
+    "replay_outcome": "linux.launch",
     "run": "choose",
     "spawn": "choose",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "Limits",
     "Mount",
     "Network",
+    "Outcome",
     "Policy",
     "PolicyError",
     "Process",
@@ -75,6 +78,7 @@ __all__ = [
     "prepare",
     "probe",
     "replay",
+    "replay_outcome",
     "run",
     "spawn",
 ]

@@ -49,6 +49,8 @@ class ExitStatus:
     signal: int | None = None
     timed_out: bool = False
     """The wall clock limit ended it."""
+    unstarted: int | None = None
+    """The errno of execve(2), where the sandbox was made and the program could not be executed in it."""
     limit: str | None = None
     """Name of the field of `Limits` that ended it, where that is known."""
     usage: Usage = field(default_factory=Usage)

@@ -147,9 +147,14 @@ class Process:
                 str(message), stage=str(stage), errno=int(number), hint=str(hint) or None
             )
         else:
-            code, ended_by, timed_out, user, system, memory = told
+            code, ended_by, timed_out, unstarted, user, system, memory = told
             usage = Usage(user_seconds=user, system_seconds=system, peak_memory_bytes=memory)
             limit = "wall_clock_seconds" if timed_out else None
             self._status = ExitStatus(
-                code=code, signal=ended_by, timed_out=timed_out, limit=limit, usage=usage
+                code=code,
+                signal=ended_by,
+                timed_out=timed_out,
+                unstarted=unstarted,
+                limit=limit,
+                usage=usage,
             )

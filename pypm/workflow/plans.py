@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Entries: TypeAlias = tuple[tuple[str, Any], ...]
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the shape of a plan or of its payload changes."""
 
 _BOOLEAN_FLAGS = frozenset({

@@ -20,6 +20,7 @@ from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, iso
 from pypm.isolation.variables import MADE, PASSED, SYSTEM_PATH
 from pypm.workflow import plans
 from pypm.workflow.context import Context
+from pypm.workflow.endings import untold_end
 from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
@@ -64,6 +65,7 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
 
     Raises:
         IsolationError: the sandbox could not be made; nothing foreign was run.
+        ProgramMissingError, CommandEndedError: the command did not start, or was ended from outside.
         LockError, IntegrityError, IndexAccessError, BuildError, StorageError: see `workflow.prepare`.
     """
     if plans.has_inline_metadata(request.words, module=request.module):
@@ -84,18 +86,21 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
         _require_program(words[0], prepared)
         context.reporter.release_terminal()
         command = sandbox.Command(argv=words, cwd=plans.folder_inside(str(context.root)))
-        return RunOutcome(exit_code=_run_to_its_end(policy, command))
+        ended = _run_to_its_end(policy, command)
+    if (untold := untold_end(ended, request.words[0])) is not None:
+        raise untold
+    return RunOutcome(exit_code=ended.returncode)
 
 
-def _run_to_its_end(policy: sandbox.Policy, command: sandbox.Command) -> int:
-    """Run the command and return its exit code.
+def _run_to_its_end(policy: sandbox.Policy, command: sandbox.Command) -> sandbox.Outcome | sandbox.ExitStatus:
+    """Run the command and return how it ended.
 
     Where this process can stand for the sandbox itself, it does, as with a ready plan: then every signal that
     it gets reaches the command. With threads it cannot, and a helper does.
     """
     if _can_be_planned(policy) and threading.active_count() == 1:
-        return sandbox.replay(sandbox.prepare(policy), command.argv, command.cwd)
-    return sandbox.run(policy, command).returncode
+        return sandbox.replay_outcome(sandbox.prepare(policy), command.argv, command.cwd)
+    return sandbox.run(policy, command)
 
 
 def _can_be_planned(policy: sandbox.Policy) -> bool:
@@ -183,7 +188,6 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
         "exact": variables.exact,
         "prefixes": variables.prefixes,
         "made": MADE,
-        "programs": _program_folders(prepared),
     }
     plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
 

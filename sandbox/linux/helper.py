@@ -38,6 +38,7 @@ def main() -> None:
             ended.code,
             ended.signal,
             ended.timed_out,
+            ended.unstarted,
             *usage,
         )
     except (SandboxError, OSError) as error:
