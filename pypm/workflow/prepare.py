@@ -26,6 +26,7 @@ from pypm.workflow.context import Context
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
+from pypm.workflow.startup import require_allowed
 from pypm.workflow.supply import Supply
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
     """Make sure of the lock and of every wheel, and describe the environment.
 
     Raises:
+        ConfigurationError: a package brings startup code that the project does not allow.
         LockError: the lock is missing or stale and may not be made anew, or is damaged.
         IntegrityError: some file is not what was locked.
         IndexAccessError, BuildError, StorageError: something missing could not be had.
@@ -141,13 +143,18 @@ def _described(
     wheels: Sequence[tuple[Pick, StoredWheel]],
     project: StoredWheel | None,
 ) -> Prepared:
+    locked = [wheel for pick, wheel in wheels if not _is_editable(pick)]
     layers = [wheel for pick, wheel in wheels if _is_editable(pick)]
+    if project is not None:
+        layers.append(project)
+    for wheel in require_allowed(context.project, locked, layers):
+        context.reporter.detail(f"Allowed: startup code of {wheel.name}: {', '.join(wheel.startup_code)}")
     environment = describe(
         context.interpreter,
-        [wheel for pick, wheel in wheels if not _is_editable(pick)],
+        locked,
         environment_folder(context.root),
         cache=context.cache.root,
-        project_layers=layers if project is None else [*layers, project],
+        project_layers=layers,
     )
     return Prepared(
         environment=environment,
