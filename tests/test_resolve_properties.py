@@ -210,7 +210,10 @@ def _shape(resolution: Resolution | None) -> object:
     if resolution is None:
         return None
     return (
-        [(pin.candidate.name, Version(str(pin.candidate.version)), str(pin.marker), pin.edges) for pin in resolution.pins],
+        [
+            (pin.candidate.name, Version(str(pin.candidate.version)), str(pin.marker), pin.edges)
+            for pin in resolution.pins
+        ],
         [str(fork) for fork in resolution.forks],
         resolution.root_edges,
     )
