@@ -90,7 +90,7 @@ def _lock(scenario: Scenario, index: str, folder: Path) -> Answer:
     seconds = time.perf_counter() - started
     written = (folder / "pypm.lock").read_bytes()
     with _context(index, folder) as context:
-        lock(context, LockRequest())
+        lock(context, LockRequest(refresh=True))  # A lock that fits is not resolved again otherwise.
     again = (folder / "pypm.lock").read_bytes()
     pins: Pins = {(p.name, str(p.version)): p.marker for p in load_lock(written).packages}
     forks = tuple(str(fork) for fork in first.lock.forks)
