@@ -196,7 +196,8 @@ class Unpacker:
 
     def _start(self) -> Worker:
         program = (
-            f"import sys; sys.path.insert(0, {str(INSIDE.parent)!r}); from inside.worker import main; main()"
+            f"import sys; sys.path[:] = [{str(INSIDE.parent)!r}, *filter(None, sys.path)]; "
+            "from inside.worker import main; main()"
         )
         argv = (str(self.interpreter.executable), "-I", "-S", "-B", "-c", program)
         return self._runner.start(argv, readable=self._readable, writable=(self._writable,))

@@ -3,7 +3,11 @@
 The files are "unchecked hash" ones: they are valid whatever the times on disk say, and the interpreter
 never reads the source to find out, which is right for a tree that nobody may change.
 
-Source: PEP 552.
+They are the same bytes wherever and whenever they are made. Two things would change them: `marshal` writes
+sets of constants in the order of their hashes (before 3.11), and it marks for reuse what is referenced more
+than once, also by whatever else the process happens to hold. So hashes are seeded, and constants are held.
+
+Source: PEP 552; CPython's Python/marshal.c (`w_ref`, `w_complex_object`).
 """
 
 # Descriptors and text paths: `pathlib` would double the time of a wheel of small files.
@@ -17,8 +21,18 @@ import marshal
 import os
 import sys
 import warnings
+from types import CodeType
 
+_HAS_ORIGINAL_ARGUMENTS, _SETS_ARE_SORTED = (3, 10), (3, 11)
 _UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: bit 0 hash-based, bit 1 checked
+
+
+def seed_hashes() -> None:
+    """Start the interpreter again with a fixed seed, where bytecode would depend on it."""
+    if _HAS_ORIGINAL_ARGUMENTS <= sys.version_info < _SETS_ARE_SORTED and sys.flags.hash_randomization:
+        # `-I` would ignore the seed. The environment is empty, and the program clears its path itself.
+        rest = sys.orig_argv[sys.orig_argv.index("-c") :]
+        os.execve(sys.executable, [sys.executable, "-s", "-S", "-B", *rest], {"PYTHONHASHSEED": "0"})  # noqa: S606
 
 
 def compile_sources(staging: str, sources: list[str], mtime_ns: int) -> list[tuple[str, int, str]]:
@@ -47,7 +61,7 @@ def compile_sources(staging: str, sources: list[str], mtime_ns: int) -> list[tup
                 importlib.util.MAGIC_NUMBER,
                 _UNCHECKED_HASH,
                 importlib.util.source_hash(text),
-                marshal.dumps(code),
+                _dump(code),
             )
         )
         os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
@@ -57,3 +71,26 @@ def compile_sources(staging: str, sources: list[str], mtime_ns: int) -> list[tup
             os.utime(stream.fileno(), ns=(mtime_ns, mtime_ns))
         written.append((cached, len(content), hashlib.sha256(content).hexdigest()))
     return written
+
+
+def _dump(code: CodeType) -> bytes:
+    held: list[object] = []
+    _hold(code, held)
+    return marshal.dumps(code)
+
+
+def _hold(value: object, held: list[object]) -> None:
+    """Reference a constant and all that it is made of once more."""
+    held.append(value)
+    if isinstance(value, CodeType):
+        for part in (
+            (value.co_filename, value.co_name, getattr(value, "co_qualname", None)),
+            *(value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars),
+            value.co_consts,
+        ):
+            held.append(part)
+            for one in part:
+                _hold(one, held)
+    elif isinstance(value, (tuple, frozenset)):
+        for one in value:
+            _hold(one, held)

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from .archive import Limits
-from .bytecode import compile_sources
+from .bytecode import compile_sources, seed_hashes
 from .layout import Scheme
 from .refusal import Refusal
 from .unpack import Request, unpack
@@ -23,6 +23,7 @@ from .unpack import Request, unpack
 
 def main() -> None:
     """Serve until stdin ends."""
+    seed_hashes()
     os.umask(0)
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     # Nothing that is printed by accident may be taken for an answer.
