@@ -6,10 +6,9 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
-from integration.faults.arena import Program, pypm
+from integration.faults.arena import pypm
 from integration.faults.kills import Verdict
 from integration.faults.snapshot import difference, snapshot, trees, unfinished
 from pypm.files import remove_tree
@@ -43,7 +42,7 @@ class Crowd:
         pruning = threading.Thread(target=self._prune, args=(days, over, complaints))
         processes = [program.start(cache=self._cache) for program in self._programs]
         pruning.start()
-        wrong = [program.finish(process) for program, process in self._pairs(processes)]
+        wrong = [program.finish(process) for program, process in zip(self._programs, processes, strict=True)]
         over.set()
         pruning.join()
         fetched = Counter(
@@ -52,7 +51,9 @@ class Crowd:
             if request.method == "GET" and request.path.endswith(".whl")
         )
         if days:
-            wrong += [f"`{path}` was downloaded {times} times" for path, times in fetched.items() if times > 1]
+            wrong += [
+                f"`{path}` was downloaded {times} times" for path, times in fetched.items() if times > 1
+            ]
         made = [snapshot(program.venv) for program in self._programs]
         for program, found in zip(self._programs, made, strict=True):
             remove_tree(program.venv)
@@ -61,12 +62,10 @@ class Crowd:
             wrong += [f"left behind: {name}" for name in unfinished(self._cache, program.project)]
         if days:
             wrong.append(difference(trees(self._cache), trees(self._untouched)))
-        found = tuple(filter(None, (*wrong, *complaints)))
-        row = f"pypm  {CROWD} at once, prune --days {days:<3} {len(fetched)} wheels  {'; '.join(found) or 'as clean'}"
-        return Verdict(row=row, wrong=found)
-
-    def _pairs(self, processes: Sequence[object]) -> zip[tuple[Program, object]]:
-        return zip(self._programs, processes, strict=True)
+        failures = tuple(filter(None, (*wrong, *complaints)))
+        told = "; ".join(failures) or "as clean"
+        row = f"pypm  {CROWD} at once, prune --days {days:<3} {len(fetched)} wheels  {told}"
+        return Verdict(row=row, wrong=failures)
 
     def _prune(self, days: int, over: threading.Event, complaints: list[str]) -> None:
         program = self._programs[0]
