@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pypm.errors import ConfigurationError, IntegrityError
+from pypm.errors import ConfigurationError, IndexAccessError, IntegrityError
 from pypm.files import storage_errors
-from pypm.model.artifact import LockedArtifact, Sha256
+from pypm.model.artifact import IndexFile, LockedArtifact, Sha256
 from pypm.model.lock import LockedPackage
 from pypm.model.plan import Pick, Plan
 from pypm.model.project import Index, IndexSource, PathSource, UrlSource
@@ -34,9 +34,12 @@ _PARALLEL_DOWNLOADS = 8
 """More only divide the same line."""
 
 _LARGE_BYTES = 32 << 20
-_PARALLEL_LARGE = 3
+_PARALLEL_LARGE = 2
 """Of the large files fewer at once: on a divided line all of them would end together, and only then could
 the first be unpacked. So they come one after the other, largest first, each unpacked beside the next ones."""
+
+_PARALLEL_SIZES = 16
+"""Requests without a body: they wait for the server, nothing else."""
 
 _PARALLEL_UNPACKING = 2
 """Each uses all processors for its larger part; two keep the disk and the processors busy at once."""
@@ -94,6 +97,7 @@ class Supply:
             return ()
         unpacker = self._ready_unpacker()
         progress = ReportedProgress(self.context.reporter)
+        sizes = self._sizes(picks)
         stored: dict[int, StoredWheel] = {}
         with (
             ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download") as downloads,
@@ -102,10 +106,10 @@ class Supply:
             _stopping(progress, downloads, large, unpacking),
         ):
             arriving: dict[Future[Path], int] = {
-                self._lane(picks[number], downloads, large).submit(
+                (large if sizes[number] >= _LARGE_BYTES else downloads).submit(
                     self.download, picks[number], progress
                 ): number
-                for number in sorted(range(len(picks)), key=lambda number: -_size_bytes(picks[number]))
+                for number in sorted(range(len(picks)), key=lambda number: -sizes[number])
             }
             ending: dict[Future[StoredWheel], int] = {}
             while arriving or ending:
@@ -120,9 +124,31 @@ class Supply:
                         ending[unpacking.submit(self._add, archive, picks[number], unpacker)] = number
         return tuple(stored[number] for number in range(len(picks)))
 
-    @staticmethod
-    def _lane(pick: Pick, small: ThreadPoolExecutor, large: ThreadPoolExecutor) -> ThreadPoolExecutor:
-        return large if _size_bytes(pick) >= _LARGE_BYTES else small
+    def _sizes(self, picks: Sequence[Pick]) -> list[int]:
+        """Return how much each download brings; 0 where neither the lock nor the server says.
+
+        Many indexes leave sizes out, so the lock has none. They decide the order only, so failures are no
+        errors.
+        """
+        if len(picks) == 1:
+            return [0]
+        with ThreadPoolExecutor(_PARALLEL_SIZES, thread_name_prefix="size") as pool:
+            return list(pool.map(self._size_bytes, picks))
+
+    def _size_bytes(self, pick: Pick) -> int:
+        from pypm.index.download import archive_path
+        from pypm.index.sizes import fill_sizes
+
+        artifact = _required_artifact(pick)
+        if artifact.size_bytes is not None:
+            return artifact.size_bytes
+        if archive_path(self.context.cache.wheels, artifact).exists():
+            return 0
+        with suppress(IndexAccessError):
+            for url in self.urls(pick.package, artifact):
+                file = IndexFile(filename=artifact.filename, url=url, sha256=artifact.sha256)
+                return fill_sizes(self.context.client, [file])[0].size_bytes or 0
+        return 0
 
     def download(self, pick: Pick, progress: ReportedProgress | None = None) -> Path:
         """Return the verified archive of a pick, downloaded unless the cache has it."""
@@ -214,10 +240,6 @@ def required_hash(artifact: LockedArtifact) -> Sha256:
 def _required_artifact(pick: Pick) -> LockedArtifact:
     assert pick.artifact is not None, "only picks with an artifact are downloaded"
     return pick.artifact
-
-
-def _size_bytes(pick: Pick) -> int:
-    return (pick.artifact.size_bytes or 0) if pick.artifact else 0
 
 
 @contextmanager
