@@ -86,7 +86,7 @@ def truth(marker: Marker | None) -> list[bool]:
 
 
 @given(texts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_text_of_a_marker_says_what_the_marker_said(text: str) -> None:
     markers = Markers()
     marker = Marker(text)
@@ -95,7 +95,7 @@ def test_the_text_of_a_marker_says_what_the_marker_said(text: str) -> None:
 
 
 @given(texts, st.sampled_from([">=3.9", ">=3.10", ">=3.9,<3.12", ">=3.12.1"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_simplified_text_holds_for_every_python_that_is_admitted(text: str, requires_python: str) -> None:
     markers = Markers()
     specifiers = SpecifierSet(requires_python)
@@ -108,7 +108,7 @@ def test_simplified_text_holds_for_every_python_that_is_admitted(text: str, requ
 
 
 @given(texts)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_text_is_a_function_of_meaning_alone(text: str) -> None:
     first, second = Markers(), Markers()
     for unrelated in ("sys_platform == 'aix'", "python_version < '3.7'", "platform_machine == 's390x'"):

@@ -75,7 +75,7 @@ universes = st.fixed_dictionaries(
     {name: st.dictionaries(st.sampled_from(VERSIONS), releases, min_size=1) for name in NAMES}
 )
 roots = st.lists(requirements, min_size=1, max_size=3)
-relaxed = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def question(root: list[str], **more: object) -> Inputs:
@@ -193,7 +193,7 @@ def test_a_constraint_that_holds_already_changes_nothing(universe: Universe, roo
 
 
 @given(universes, roots, st.sampled_from(["lowest", "lowest-direct"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_every_strategy_finds_an_answer_where_there_is_one(
     universe: Universe, root: list[str], strategy: str
 ) -> None:

@@ -30,7 +30,7 @@ def specifiers(draw: st.DrawFn) -> str:
 
 
 @given(st.sets(versions, max_size=12), st.lists(specifiers(), max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_mask_admits_what_the_specifier_admits(known: set[Version], texts: list[str]) -> None:
     listed = VersionList(tuple(known))
     wanted = SpecifierSet(",".join(texts))
