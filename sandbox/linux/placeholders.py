@@ -57,15 +57,21 @@ def missing(entries: tuple[Entry, ...]) -> bool:
 def acquire(entries: tuple[Entry, ...]) -> list[Held]:
     """Create or share every placeholder that is needed. Raises: OSError; nothing is kept then."""
     held: list[Held] = []
+    sources: dict[str, int] = {}
     previous = os.umask(0)
     try:
         for entry in entries:
-            _acquire_entry(entry, held)
+            source = entry[0]
+            if source not in sources:
+                sources[source] = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            _acquire_entry(sources[source], entry, held)
     except OSError:
         release(held)
         raise
     finally:
         os.umask(previous)
+        for descriptor in sources.values():
+            os.close(descriptor)
     return held
 
 
@@ -74,10 +80,9 @@ def release(held: list[Held]) -> None:
     for directory, name, descriptor in reversed(held):
         try:
             syscalls.flock(descriptor, c.LOCK_EX | c.LOCK_NB)
-            here = os.stat(name, dir_fd=directory, follow_symlinks=False)
             mine = os.fstat(descriptor)
-            if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino) and is_placeholder(mine):
-                _remove(directory, name, descriptor)
+            if is_placeholder(mine) and _is_named(directory, name, descriptor):
+                _remove(directory, name, descriptor, mine.st_mode)
         except OSError as error:
             # EWOULDBLOCK: another sandbox stands on it and will remove it. ENOENT: the user did.
             if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT):
@@ -88,9 +93,9 @@ def release(held: list[Held]) -> None:
     held.clear()
 
 
-def _remove(directory: int, name: str, descriptor: int) -> None:
+def _remove(directory: int, name: str, descriptor: int, mode: int) -> None:
     """Remove a placeholder; a directory that was filled meanwhile becomes an ordinary one, its owner's."""
-    if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+    if not stat.S_ISDIR(mode):
         os.unlink(name, dir_fd=directory)
         return
     try:
@@ -101,10 +106,10 @@ def _remove(directory: int, name: str, descriptor: int) -> None:
         os.fchmod(descriptor, 0o755)
 
 
-def _acquire_entry(entry: Entry, held: list[Held]) -> None:
+def _acquire_entry(source: int, entry: Entry, held: list[Held]) -> None:
     """Walk down one path and hold each missing step; a masked path stops at the first."""
-    source, parts, is_directory, whole = entry
-    directory = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _, parts, is_directory, whole = entry
+    directory = os.dup(source)
     try:
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
@@ -136,34 +141,39 @@ def _share(directory: int, name: str, is_directory: bool) -> int | None:
     while True:
         try:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if not is_placeholder(status):
+                return None
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=directory)
         except FileNotFoundError:
-            _create(directory, name, is_directory)
-            continue
-        if not is_placeholder(status):
-            return None
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-        except FileNotFoundError:
-            continue
+            created = _create(directory, name, is_directory)
+            if created is None:
+                continue
+            descriptor = created
         syscalls.flock(descriptor, c.LOCK_SH)
-        try:
-            here = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            os.close(descriptor)
-            continue
-        mine = os.fstat(descriptor)
-        if (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino):
+        if _is_named(directory, name, descriptor):
             return descriptor
         os.close(descriptor)
 
 
-def _create(directory: int, name: str, is_directory: bool) -> None:
-    """Create a placeholder in one call; that somebody else was faster is no failure."""
+def _is_named(directory: int, name: str, descriptor: int) -> bool:
+    """Whether `name` still leads to what is open, which is locked by now."""
     try:
-        if is_directory:
-            os.mkdir(name, stat.S_IMODE(DIRECTORY_MODE), dir_fd=directory)
-        else:
-            flags = os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            os.close(os.open(name, flags, stat.S_IMODE(FILE_MODE), dir_fd=directory))
-    except FileExistsError:
-        return
+        here = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    mine = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino)
+
+
+def _create(directory: int, name: str, is_directory: bool) -> int | None:
+    """Create a placeholder in one call and open it; None if somebody else was there meanwhile."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        if not is_directory:
+            creating = flags | os.O_CREAT | os.O_EXCL
+            return os.open(name, creating, stat.S_IMODE(FILE_MODE), dir_fd=directory)
+        os.mkdir(name, stat.S_IMODE(DIRECTORY_MODE), dir_fd=directory)
+        return os.open(name, flags | os.O_DIRECTORY, dir_fd=directory)
+    except (FileExistsError, FileNotFoundError):
+        return None
