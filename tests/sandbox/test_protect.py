@@ -127,3 +127,40 @@ def test_a_lock_outlives_neither_process(project: Path) -> None:
     placeholders.release(second)
     assert not (project / "x").exists()
     assert subprocess.run(["ls", "-A", project], capture_output=True, check=True).stdout == b""
+
+
+def test_a_folder_can_be_bound_onto_what_is_missing(launch: Launch, project: Path) -> None:
+    mounts = _writable(
+        project,
+        Mount.bind("/usr/share", f"{project}/deep/folder"),
+        Mount.bind("/etc/hostname", f"{project}/deep/file"),
+    )
+    ended = launch(
+        policy(*mounts), shell("test -d deep/folder/doc && test -f deep/file && echo both"), str(project)
+    )
+    assert ended.stdout == "both\n", ended.stderr
+    assert names(project) == []
+
+
+def test_a_read_only_folder_holds_mounts_on_what_is_missing(launch: Launch, project: Path) -> None:
+    mounts = (
+        Mount.bind(str(project)),
+        Mount.protect(f"{project}/.git", directory=True),
+        Mount.overlay(f"{project}/.venv", ("/usr/bin", "/usr/lib")),
+    )
+    script = "test -e .venv/env && echo overlay; test -e .git || echo none; touch x || echo closed"
+    ended = launch(policy(*mounts), shell(script), str(project))
+    assert ended.stdout == "overlay\nnone\nclosed\n", ended.stderr
+    assert names(project) == []
+
+
+def test_what_mounts_stand_on_and_cannot_be_made_is_told(launch: Launch, project: Path) -> None:
+    (project / "file").write_text("")
+    mounts = _writable(project, Mount.overlay(f"{project}/file/.venv", ("/usr/bin", "/usr/lib")))
+    if launch is run_spawned:
+        with pytest.raises(SetupError) as caught:
+            launch(policy(*mounts), ("true",))
+        assert caught.value.stage == "placeholders"
+    else:
+        assert "(at `placeholders`)" in launch(policy(*mounts), ("true",)).stderr
+    assert names(project) == ["file"]
