@@ -185,15 +185,6 @@ def test_a_prerelease_of_python_is_accepted_as_its_version() -> None:
     assert select(lock(), dataclasses.replace(LINUX, marker_environment=environment), EVERYTHING) == ()
 
 
-def test_unknown_extras_and_groups_are_refused_with_the_nearest() -> None:
-    with pytest.raises(UsageError, match="no extra `fats`") as caught:
-        select(lock(), LINUX, selection(extras="fats"))
-    assert caught.value.hint == "did you mean `fast`?"
-    with pytest.raises(UsageError, match="no group `zzz`") as caught:
-        select(lock(), LINUX, selection(groups="zzz"))
-    assert caught.value.hint == "it has: `dev`, `test`"
-
-
 def test_declared_conflicts_are_refused_only_together() -> None:
     settings = ResolutionSettings(conflicts=(("extra:fast", "extra:slow", "group:test"),))
     select(lock(), LINUX, selection(extras="fast", groups="dev"), settings=settings)

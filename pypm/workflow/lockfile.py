@@ -51,20 +51,6 @@ def fits(context: Context, lock: Lock) -> bool:
     return lock.content_hash == content_hash(context.project)
 
 
-def require_fitting(context: Context, lock: Lock) -> None:
-    """Refuse a stale lock.
-
-    Raises:
-        LockError: the project changed after the lock was made.
-    """
-    if not fits(context, lock):
-        raise LockError(
-            f"`{LOCK_FILE}` does not fit `pyproject.toml` any more",
-            reference="stale-lock",
-            hint="run `pypm lock` and commit the result",
-        )
-
-
 def write_lock(context: Context, lock: Lock) -> bool:
     """Write the lock in one rename, unless its bytes are there already; return whether it was written."""
     content = dump_lock(lock)

@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import sandbox
@@ -123,15 +122,6 @@ def _preparation(request: RunRequest) -> Preparation:
         frozen=request.frozen,
         nothing_new=request.no_sync,
     )
-
-
-def shell_words() -> tuple[str, ...]:
-    """Return the user's shell, where it is one that the sandbox shows."""
-    shell = os.environ.get("SHELL", "")
-    name = Path(shell).name
-    if name in {"bash", "zsh", "fish", "dash", "ksh", "sh"} and shell.startswith(("/bin/", "/usr/bin/")):
-        return (shell,)
-    return ("/bin/sh",)
 
 
 def _require_program(word: str, prepared: Prepared) -> None:

@@ -5,9 +5,8 @@ Source: PEP 751 (installing from a lock), the platform compatibility tags specif
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
@@ -27,15 +26,16 @@ def select(
 ) -> tuple[Pick, ...]:
     """Return the packages that the selection needs on the target, each with its best artifact, by name.
 
-    `settings` are the project's: what must not be built or must be, and which extras and groups conflict.
+    `settings` are the project's: what must not be built or must be, and which extras and groups conflict. That
+    the lock has the selected names, `workflow.selection` has seen to.
 
     Raises:
-        UsageError: an extra or group is unknown, or two that are declared as conflicting are asked for.
+        UsageError: two extras or groups that are declared as conflicting are asked for.
         InterpreterError: the lock, or a package that is needed, is not for this Python or platform.
         LockError: a needed package has no artifact for the target; `details` say for which there are some.
     """
     settings = settings or ResolutionSettings()
-    _check_selection(lock, selection, settings)
+    _check_conflicts(selection, settings)
     conditions = _Conditions(target, selection)
     _check_target(lock, conditions)
     reached = None if selection.dependencies else _reached_from_groups(lock, selection, conditions)
@@ -53,9 +53,7 @@ def select(
     return tuple(sorted(picks, key=lambda pick: pick.package.name))
 
 
-def _check_selection(lock: Lock, selection: Selection, settings: ResolutionSettings) -> None:
-    _check_known(selection.extras, lock.extras, "extra")
-    _check_known(selection.groups, lock.dependency_groups, "group")
+def _check_conflicts(selection: Selection, settings: ResolutionSettings) -> None:
     asked = {f"extra:{name}" for name in selection.extras} | {f"group:{name}" for name in selection.groups}
     for members in settings.conflicts:
         together = [member for member in members if member in asked]
@@ -67,18 +65,6 @@ def _check_selection(lock: Lock, selection: Selection, settings: ResolutionSetti
                 f"{said} are declared as conflicting and cannot be installed together",
                 reference="conflicting-selection",
                 hint="leave one of them out, for instance by `--no-extra` or `--no-group`",
-            )
-
-
-def _check_known(asked: Iterable[NormalizedName], known: Collection[NormalizedName], kind: str) -> None:
-    for name in sorted(asked):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            listed = ", ".join(f"`{one}`" for one in known) or "none"
-            raise UsageError(
-                f"the lock has no {kind} `{name}`",
-                reference=f"unknown-{kind}",
-                hint=f"did you mean `{near[0]}`?" if near else f"it has: {listed}",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -31,18 +32,19 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     **flags: Any,
 ) -> int:
     """Open a shell in the project's environment, inside the sandbox."""
-    from pypm.workflow.run import RunRequest, run, shell_words
+    from pypm.workflow.run import RunRequest, run
+    from pypm.workflow.shells import shell_words
 
-    request = RunRequest(
-        words=("python",) if repl else shell_words(),
-        selection=selection_request(flags),
-        locked=locked,
-        frozen=frozen,
-        profile=profile or "shell",
-        sandbox=sandbox_values(flags),
-        explain=explain,
-    )
     with invocation.context() as context:
+        request = RunRequest(
+            words=("python",) if repl else shell_words(context, os.environ),
+            selection=selection_request(flags),
+            locked=locked,
+            frozen=frozen,
+            profile=profile or "shell",
+            sandbox=sandbox_values(flags),
+            explain=explain,
+        )
         outcome = run(context, request)
     if outcome.explanation is not None:
         invocation.console.data(outcome.explanation)
