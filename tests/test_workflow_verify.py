@@ -114,6 +114,13 @@ def test_a_fresh_environment_is_sound(pypm: Line) -> None:
     assert "sha256:" + answer["digest"].removeprefix("sha256:") == pypm("sync")[0].strip()
 
 
+def test_an_environment_without_packages_is_sound(pypm: Line) -> None:
+    project = pypm.root / "pyproject.toml"
+    project.write_text(project.read_text().replace('["alpha", "beta"]', "[]"))
+    pypm("sync")
+    assert pypm.verify(code=0) == []
+
+
 def test_one_changed_byte_of_the_environment_is_named(pypm: Line) -> None:
     rewrite(pypm.site_packages / "beta/__init__.py", b"VALUE = 3\n")
     path = f".venv/{(pypm.site_packages / 'beta/__init__.py').relative_to(pypm.root / '.venv')}"

@@ -99,12 +99,12 @@ def _sha256(path: str, size_bytes: int) -> str:
 
 
 def compare_folder(
-    folder: str, expected: Mapping[str, ExpectedFile], hashes: Hashes, *, empty_folders: bool = False
+    folder: str, expected: Mapping[str, ExpectedFile], hashes: Hashes, *, empty_folders: bool = True
 ) -> tuple[Difference, ...]:
     """Return where `folder` differs from `expected`, whose keys are paths below it; sorted by path.
 
-    Added files are named one by one. `empty_folders` says whether empty ones may lie there; otherwise those
-    that nobody expects are named, too, with a `/` at their end.
+    Added files are named one by one. With `empty_folders` false, empty folders that nobody expects are named,
+    too, with a `/` at their end: an import finds them as a namespace.
 
     Raises:
         StorageError: something cannot be read.

@@ -186,7 +186,7 @@ class _Inspection:
         proof = prove(header, entries, locked_root=locked_root, record=record)
         self._witnesses[proof.witness] += 1
         expected = expected_tree(header, entries)
-        found = compare_folder(str(wheel.tree), expected, self._hashes, empty_folders=True)
+        found = compare_folder(str(wheel.tree), expected, self._hashes)
         differences = [*proof.differences, *found]
         if differences:
             self.broken.append(wheel.tree)
@@ -214,7 +214,7 @@ class _Inspection:
         with generated_anew(environment, self._context.cache.scratch) as generated:
             base = compare_folder(str(environment.base), generated, self._hashes)
             expected = expected_files(environment, generated)
-        found = compare_folder(str(location), expected, self._hashes)
+        found = compare_folder(str(location), expected, self._hashes, empty_folders=not environment.wheels)
         self._differences += [replace(one, path=f"{environment.base}/{one.path}") for one in base]
         self._differences += [replace(one, path=f"{ENVIRONMENT_FOLDER}/{one.path}") for one in found]
 
