@@ -81,7 +81,7 @@ def completed(
     unsized = [
         file
         for file in (filled.get(one.url, one) for one in used)
-        if file.size_bytes is None and (every_size or _is_for(file.filename, environments))
+        if file.size_bytes is None and (every_size or is_for(file.filename, environments))
     ]
     filled |= {file.url: file for file in (fill_sizes(context.client, unsized) if unsized else ())}
     if not filled:
@@ -115,7 +115,7 @@ def _with_files(filled: Mapping[str, IndexFile], pin: Pin) -> Pin:
     return replace(pin, candidate=candidate)
 
 
-def _is_for(filename: str, environments: Iterable[Marker]) -> bool:
+def is_for(filename: str, environments: Iterable[Marker]) -> bool:
     """Whether an artifact can be of use in one of the environments, judged by its platform tag."""
     platform = "any" if not filename.endswith(".whl") else filename[:-4].rpartition("-")[2]
     return any(
