@@ -29,6 +29,8 @@ class LockRequest:
     """Forget every pin."""
     upgrade_packages: tuple[str, ...] = ()
     """Forget these pins; `NAME==VERSION` also says where to."""
+    merkle: bool = False
+    """State the Merkle root of every wheel, not only of those for the project's `environments`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +56,12 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     """
     started = time.monotonic()
     before = _earlier(context, request)
-    after = (
-        before
-        if before is not None and _holds(context, request, before)
-        else _resolved(context, request, before)
-    )
+    if before is not None and _holds(context, request, before):
+        after = before
+    else:
+        after = _resolved(context, request, before)
+    if after is not before or request.merkle:
+        after = _with_roots(context, request, after, before)
     changed = read_lock_bytes(context) != dump_lock(after)
     changes = compare(before, after)
     count = len(after.packages)
@@ -99,6 +102,16 @@ def _holds(context: Context, request: LockRequest, before: Lock) -> bool:
     return not places and all(
         isinstance(package.source, IndexSource | UrlSource) for package in before.packages
     )
+
+
+def _with_roots(context: Context, request: LockRequest, after: Lock, before: Lock | None) -> Lock:
+    """State the Merkle roots that the earlier lock has, and those that are asked for."""
+    from pypm.workflow.roots import with_known_roots, with_roots
+
+    known = after if request.refresh else with_known_roots(after, before)
+    if not known.environments and not request.merkle:
+        return known
+    return with_roots(context, known, every=request.merkle)
 
 
 def _resolved(context: Context, request: LockRequest, before: Lock | None) -> Lock:

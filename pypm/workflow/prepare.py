@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from pypm.codec.lockfile import check_fresh
 from pypm.codec.pyproject import content_hash
 from pypm.environment.overlay import describe
-from pypm.errors import StorageError
+from pypm.errors import IntegrityError, StorageError
+from pypm.model.artifact import LockedArtifact
 from pypm.model.environment import Environment
 from pypm.model.lock import Lock
 from pypm.model.plan import Pick, Plan, Selection
@@ -24,6 +25,7 @@ from pypm.paths import LOCK_FILE, environment_folder
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
+from pypm.workflow.origins import direct_urls
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
 from pypm.workflow.startup import require_allowed
@@ -143,6 +145,8 @@ def _described(
     wheels: Sequence[tuple[Pick, StoredWheel]],
     project: StoredWheel | None,
 ) -> Prepared:
+    for pick, wheel in wheels:
+        _require_root(pick.artifact, wheel)
     locked = [wheel for pick, wheel in wheels if not _is_editable(pick)]
     layers = [wheel for pick, wheel in wheels if _is_editable(pick)]
     if project is not None:
@@ -155,6 +159,9 @@ def _described(
         environment_folder(context.root),
         cache=context.cache.root,
         project_layers=layers,
+        direct_urls=direct_urls(
+            context, (pick for pick, _ in wheels), None if project is None else context.project.name
+        ),
     )
     return Prepared(
         environment=environment,
@@ -180,6 +187,18 @@ def current_lock(context: Context, preparation: Preparation) -> Lock:
 
     context.reporter.detail(f"`{LOCK_FILE}` is {'missing' if known is None else 'stale'}: locking")
     return lock(context, LockRequest()).lock
+
+
+def _require_root(artifact: LockedArtifact | None, wheel: StoredWheel) -> None:
+    """Refuse a wheel that was in the store already and has another root than the lock states."""
+    if artifact is None or not artifact.is_wheel or artifact.merkle_root in (None, wheel.merkle_root):
+        return
+    raise IntegrityError(
+        f"the files of `{artifact.filename}` in the store have another Merkle root than the lock states",
+        reference="merkle-mismatch",
+        hint="`pypm verify` names the files; `pypm lock --refresh --merkle` asks the index again",
+        details=(f"locked sha256:{artifact.merkle_root}", f"store  sha256:{wheel.merkle_root}"),
+    )
 
 
 def _require_nothing(missing: Sequence[str]) -> None:

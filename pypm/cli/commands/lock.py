@@ -22,6 +22,7 @@ from pypm.cli.options import flag, index_flags, json_flag, resolution_flags
     metavar="NAME",
     help="Let this pin move; repeatable. `NAME==VERSION` moves it there.",
 )
+@flag("--merkle", is_flag=True, help="State the Merkle root of every wheel.")
 @index_flags
 @resolution_flags
 @json_flag
@@ -34,6 +35,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     refresh: bool,
     upgrade: bool,
     upgrade_package: tuple[str, ...],
+    merkle: bool,
     as_json: bool,
     **resolving: Any,
 ) -> int:
@@ -44,7 +46,12 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     from pypm.workflow.lock import LockRequest, lock
 
     request = LockRequest(
-        check=check, dry_run=dry_run, refresh=refresh, upgrade=upgrade, upgrade_packages=upgrade_package
+        check=check,
+        dry_run=dry_run,
+        refresh=refresh,
+        upgrade=upgrade,
+        upgrade_packages=upgrade_package,
+        merkle=merkle,
     )
     with invocation.context(**resolving) as context:
         outcome = lock(context, request)
