@@ -41,6 +41,7 @@ class Unconfined:
             "namespaces": 0,
             "placeholders": (),
             "init": (),
+            "beside": (),
             "payload": payload,
             "environment": dict(policy.environment),
             "wall_clock_seconds": policy.limits.wall_clock_seconds,

@@ -50,6 +50,7 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
         "namespaces": _NAMESPACES | (c.CLONE_NEWNET if isolated else 0),
         "placeholders": tuple(_placeholders(policy)),
         "init": tuple(_init(policy, isolated=isolated)),
+        "beside": tuple(_beside(isolated=isolated)),
         "payload": tuple(_payload(policy, machine)),
         "environment": environment,
         "wall_clock_seconds": policy.limits.wall_clock_seconds,
@@ -60,11 +61,8 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
 def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
     """What pid 1 does, in order."""
     size = policy.temporary_size_bytes
-    yield op.scrub()
     yield op.map_ids(INSIDE_ID, INSIDE_ID)
     yield op.keyring()
-    if isolated:
-        yield op.loopback()
     yield op.hostname(policy.hostname)
     yield op.root(ROOT_SIZE_BYTES, ROOT_INODES)
     if policy.system:
@@ -80,6 +78,13 @@ def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
     # After all others: nothing of the policy's may come to lie over a mask.
     yield op.proc()
     yield op.pivot()
+
+
+def _beside(*, isolated: bool) -> Iterator[op.Operation]:
+    """What pid 1 does while the command's process restricts itself; the command starts after both."""
+    yield op.scrub()
+    if isolated:
+        yield op.loopback()
 
 
 def _payload(policy: Policy, machine: str) -> Iterator[op.Operation]:

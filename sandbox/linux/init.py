@@ -92,6 +92,8 @@ def _run_payload(plan: Plan, context: Context, lifeline: int) -> int:
         _become_payload(plan, context)
     os.close(context.go)
     os.close(context.started)
+    if not perform(plan["beside"], context):
+        return _SETUP_FAILED
     try:
         if plan["namespaces"]:
             _harden(context)

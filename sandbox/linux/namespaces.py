@@ -17,24 +17,23 @@ def scrub(context: Context) -> None:
     show the caller's. Being undumpable hides the second but not the first.
     Source: proc(5), fields 48 to 51 of `stat`.
     """
-    context.host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    fields = _read("/proc/self/stat").rpartition(b")")[2].split()
+    fields = _read(context, "stat").rpartition(b")")[2].split()
     # The field after the command's name is number 3.
     argument_start, argument_end, environment_start, environment_end = (int(word) for word in fields[45:49])
     for start, end in ((argument_start, argument_end), (environment_start, environment_end)):
         if 0 < start < end:
             syscalls.zero_memory(start, end)
     for name in ("cmdline", "environ"):
-        if _read(f"/proc/self/{name}").strip(b"\0"):
+        if _read(context, name).strip(b"\0"):
             raise fail("scrub", f"the caller's `{name}` could not be overwritten")
 
 
-def _read(path: str) -> bytes:
-    """The whole of a small file."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _read(context: Context, name: str) -> bytes:
+    """The whole of a file of this process's own `/proc` directory, through the host's `/proc`."""
+    descriptor = os.open(f"self/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=context.host_proc)
     try:
         content = b""
-        while block := os.read(descriptor, 65536):
+        while block := os.read(descriptor, 16384):
             content += block
         return content
     finally:
@@ -47,12 +46,7 @@ def own_status(context: Context) -> dict[bytes, bytes]:
     Every field that is asked for must be there: KeyError otherwise, and the set-up fails.
     Source: proc_pid_status(5).
     """
-    descriptor = os.open("self/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=context.host_proc)
-    try:
-        lines = os.read(descriptor, 1 << 16).splitlines()
-    finally:
-        os.close(descriptor)
-    pairs = (line.partition(b":") for line in lines)
+    pairs = (line.partition(b":") for line in _read(context, "status").splitlines())
     return {name: value.strip() for name, _, value in pairs}
 
 
@@ -80,6 +74,7 @@ def become_unprivileged(context: Context, user: int, group: int) -> None:
     Supplementary groups of a privileged caller were dropped before the clone; those of an unprivileged one
     cannot be, and show inside as the overflow group.
     """
+    context.host_proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     map_ids(context, user, group, context.outer_user, context.outer_group)
 
 
@@ -99,7 +94,7 @@ def loopback(context: Context) -> None:
         raise fail("loopback", "the sandbox is still in the host's network")
     syscalls.set_interface_flags("lo", syscalls.interface_flags("lo") | c.IFF_UP)
     # Two lines of headings, then `name: counters`. Kernels may put idle tunnel devices into every namespace.
-    for line in _read("/proc/self/net/dev").splitlines()[2:]:
+    for line in _read(context, "net/dev").splitlines()[2:]:
         name = line.partition(b":")[0].strip().decode()
         if name != "lo" and syscalls.interface_flags(name) & c.IFF_UP:
             raise fail("loopback", f"the network interface `{name}` is up inside the sandbox")

@@ -7,6 +7,7 @@ them after the fork; nothing is decided there. A `Plan` is a dictionary of plain
     namespaces             CLONE_NEW* flags that pid 1 is cloned with
     placeholders           what must exist on the host for mounts to stand on, see `placeholders.py`
     init                   operations of pid 1, which then reaps and forwards
+    beside                 those of pid 1 that take their time while the payload's process does its own
     payload                operations of the process that becomes the command
     environment            the payload's variables
     wall_clock_seconds     or None

@@ -47,13 +47,14 @@ def test_a_plan_is_marshal_data_of_known_operations(machine: str) -> None:
     )
     plan = compile_policy(policy, machine)
     assert marshal.loads(marshal.dumps(plan)) == plan
-    assert set(_names(plan["init"] + plan["payload"])) <= set(PERFORM)
+    assert set(_names(plan["init"] + plan["beside"] + plan["payload"])) <= set(PERFORM)
 
 
 def test_the_order_of_the_restrictions() -> None:
     plan = compile_policy(Policy(), "x86_64")
     init, payload = _names(plan["init"]), _names(plan["payload"])
-    assert init[:5] == ["scrub", "map_ids", "keyring", "loopback", "hostname"]
+    assert init[:4] == ["map_ids", "keyring", "hostname", "root"]
+    assert _names(plan["beside"]) == ["scrub", "loopback"]
     assert init[-2:] == ["proc", "pivot"]
     assert payload == ["session", "limits", "confine", "drop_privileges", "landlock", "enter", "seccomp"]
 
@@ -63,7 +64,7 @@ def test_the_hosts_network_is_the_only_namespace_that_is_left_out() -> None:
     shared = compile_policy(Policy(network=Network.HOST), "x86_64")
     assert isolated["namespaces"] == c.ANY_NAMESPACE
     assert shared["namespaces"] == c.ANY_NAMESPACE & ~c.CLONE_NEWNET
-    assert "loopback" not in _names(shared["init"])
+    assert _names(shared["beside"]) == ["scrub"]
     assert any(operation[1:2] == ("/etc/resolv.conf",) for operation in shared["init"])
     assert not any(operation[1:2] == ("/etc/resolv.conf",) for operation in isolated["init"])
 
