@@ -64,6 +64,10 @@ class BuildError(PypmError):
     """A source distribution or the project itself could not be built; `details` hold the end of the log."""
 
 
+class PluginError(PypmError):
+    """A plugin is missing, wants what it was not granted, misbehaved, or ended the command on purpose."""
+
+
 class StorageError(PypmError):
     """The disk refused: no space, read-only, no permission, an I/O error."""
 

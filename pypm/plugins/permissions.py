@@ -1,0 +1,160 @@
+"""What a plugin wants, what the project grants, and what it therefore gets: never more than both say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypm.isolation.options import HostPort
+from pypm.isolation.values import MalformedError, parse_host, parse_variable
+from pypm.plugins.failures import plugin_error, printable
+
+PROJECT = "project"
+PACKAGES = "packages"
+_WEB_PORTS = (443, 80)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One permission of a descriptor."""
+
+    text: str
+    """As the descriptor has it, without the `?`."""
+    kind: str
+    """`net`, `read` or `env`."""
+    what: str
+    """Host, path, `project`, `packages`, name of a variable; empty for whatever is granted of the kind."""
+    optional: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """What `[tool.pypm.plugins.NAME]` allows; by default nothing."""
+
+    hosts: tuple[HostPort, ...] = ()
+    paths: tuple[Path, ...] = ()
+    project: bool = False
+    packages: bool = False
+    variables: tuple[str, ...] = ()
+    """Names, or prefixes that end in `*`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What the plugin gets."""
+
+    hosts: tuple[tuple[str, int], ...] = ()
+    paths: tuple[Path, ...] = ()
+    project: bool = False
+    packages: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
+    """Names and values."""
+
+
+def parse_wanted(plugin: str, text: str) -> Wanted:
+    """Read one permission of a descriptor.
+
+    Raises: PluginError: it is not one that this pypm knows.
+    """
+    optional = text.endswith("?")
+    body = text.removesuffix("?")
+    kind, _, what = body.partition(":")
+    try:
+        _check(kind, what)
+    except MalformedError as error:
+        raise plugin_error(
+            plugin,
+            f"wants the permission `{printable(text, most_characters=200)}`, which {error}",
+            reference="unknown-permission",
+            hint="it may need a newer pypm",
+        ) from error
+    return Wanted(text=body, kind=kind, what=what, optional=optional)
+
+
+def allow(plugin: str, wanted: tuple[Wanted, ...], grants: Grants, variables: Mapping[str, str]) -> Allowed:
+    """Return what is both wanted and granted; `variables` are the caller's.
+
+    Raises: PluginError: something that the plugin cannot do without is not granted; all of it is named.
+    """
+    missing = tuple(item.text for item in wanted if not item.optional and not _covers(grants, item))
+    if missing:
+        raise plugin_error(
+            plugin,
+            "wants more than it is granted: " + ", ".join(f"`{text}`" for text in missing),
+            reference="not-granted",
+            hint=f"if you trust it with that, write to `[tool.pypm.plugins.{plugin}]`: {_recipe(missing)}",
+        )
+    given = tuple(item for item in wanted if _covers(grants, item))
+    return Allowed(
+        hosts=tuple(sorted(_hosts(given, grants))),
+        paths=tuple(Path(i.what) for i in given if i.kind == "read" and i.what not in (PROJECT, PACKAGES)),
+        project=any(item.text == f"read:{PROJECT}" for item in given),
+        packages=any(item.text == f"read:{PACKAGES}" for item in given),
+        variables=tuple(
+            (name, value)
+            for name, value in sorted(variables.items())
+            if any(item.kind == "env" and _matches(name, item.what) for item in given)
+            and any(_matches(name, pattern) for pattern in grants.variables)
+        ),
+    )
+
+
+def _check(kind: str, what: str) -> None:
+    """Raises: MalformedError that goes on from "which"."""
+    if kind == "net":
+        if what:
+            parse_host(what)
+    elif kind == "env":
+        parse_variable(what)
+    elif kind != "read":
+        raise MalformedError("is not known")
+    elif what not in (PROJECT, PACKAGES) and not Path(what).is_absolute():
+        raise MalformedError("names no absolute path")
+
+
+def _covers(grants: Grants, item: Wanted) -> bool:
+    if item.kind == "net":
+        return bool(grants.hosts) and (not item.what or _ports(parse_host(item.what)) <= _granted(grants))
+    if item.kind == "env":
+        prefix = item.what.removesuffix("*")
+        if item.what.endswith("*"):
+            return any(name.startswith(prefix) or _matches(prefix, name) for name in grants.variables)
+        return any(_matches(item.what, name) for name in grants.variables)
+    if item.what == PROJECT:
+        return grants.project
+    if item.what == PACKAGES:
+        return grants.packages
+    real = Path(item.what).resolve()
+    return any(real.is_relative_to(path.resolve()) for path in grants.paths)
+
+
+def _hosts(given: tuple[Wanted, ...], grants: Grants) -> set[tuple[str, int]]:
+    if any(item.text == "net" for item in given):
+        return _granted(grants)
+    named = {pair for item in given if item.kind == "net" for pair in _ports(parse_host(item.what))}
+    return named & _granted(grants)
+
+
+def _granted(grants: Grants) -> set[tuple[str, int]]:
+    return {pair for place in grants.hosts for pair in _ports(place)}
+
+
+def _ports(place: HostPort) -> set[tuple[str, int]]:
+    return {(place.host, port) for port in (_WEB_PORTS if place.port is None else (place.port,))}
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _recipe(missing: tuple[str, ...]) -> str:
+    """The lines that would grant it."""
+    keys: dict[str, list[str]] = {}
+    for text in missing:
+        kind, _, what = text.partition(":")
+        keys.setdefault(f"allow-{kind}", []).append(what or "HOST")
+    return "; ".join(
+        f"{key} = [{', '.join(f'{value!r}'.replace(chr(39), chr(34)) for value in values)}]"
+        for key, values in keys.items()
+    )

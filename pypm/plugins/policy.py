@@ -1,0 +1,92 @@
+"""The policy of a plugin's host: the interpreter, the plugin, its scratch folder, and what it was allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pypm.isolation.interpreter import interpreter_places
+from pypm.isolation.places import Places
+from pypm.isolation.variables import BUILD_VARIABLES, HOME, made
+from pypm.model.target import Interpreter
+from pypm.plugins.found import Found, NativeFound
+from pypm.plugins.permissions import Allowed
+from pypm.plugins.settings import MEMORY_BYTES
+from sandbox import Limits, Mount, Network, Policy
+
+INSIDE = Path(__file__).with_name("inside")
+"""The host's own code."""
+NATIVE_PATH = "/plugin/plugin.so"
+"""Where the library lies inside."""
+
+_PROCESSES = 256
+_OPEN_FILES = 512
+_FILE_BYTES = 8 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all hosts of a command share."""
+
+    interpreter: Interpreter
+    """Runs the hosts; for plugins in Python, the environment's own."""
+    home: Path
+    """The caller's, which is hidden."""
+    root: Path
+    """The project's folder, shown to those that may read it."""
+    packages: tuple[Path, ...]
+    """The folders that archives and trees lie in, shown to those that may read them."""
+    scratch: Path
+    """An existing folder of this command; each plugin gets one inside."""
+
+
+def host_policy(
+    plugin: Found, surroundings: Surroundings, *, allowed: Allowed, scratch: Path | None, memory_bytes: int
+) -> Policy:
+    """Describe what the host may see and use.
+
+    Raises: sandbox.PolicyError for what the sandbox refuses.
+    """
+    places = Places()
+    places.show((*interpreter_places(surroundings.interpreter, home=surroundings.home), INSIDE))
+    places.show(path for path in allowed.paths if path.exists())
+    if allowed.project:
+        places.show((surroundings.root,))
+    if allowed.packages:
+        places.show(path for path in surroundings.packages if path.exists())
+    if scratch is not None:
+        places.show((scratch,), writable=True)
+    library: tuple[Mount, ...] = ()
+    if isinstance(plugin, NativeFound):
+        library = (Mount.file(NATIVE_PATH, plugin.content, 0o555),)
+    else:
+        places.show((plugin.site_packages,))
+    variables = {**dict(allowed.variables), **made(None), **BUILD_VARIABLES}
+    return Policy(
+        mounts=(*places.mounts(), *library),
+        network=Network.hosts(*allowed.hosts) if allowed.hosts else Network.NONE,
+        environment=tuple(sorted(variables.items())),
+        limits=Limits(
+            memory_bytes=memory_bytes,
+            processes=_PROCESSES,
+            open_files=_OPEN_FILES,
+            file_size_bytes=_FILE_BYTES,
+        ),
+        hostname="pypm",
+        home=str(HOME),
+    )
+
+
+def bare_policy(plugin: Found, surroundings: Surroundings) -> Policy:
+    """Describe a host that may do nothing but load the plugin and read its descriptor."""
+    return host_policy(plugin, surroundings, allowed=Allowed(), scratch=None, memory_bytes=MEMORY_BYTES)
+
+
+def host_command(interpreter: Interpreter) -> Sequence[str]:
+    """Return the argument vector of a host; `sys.path` does not keep the folder of our own code."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(INSIDE.parent)!r}); from inside.worker import main; "
+        "del sys.path[0]; main()"
+    )
+    return (str(interpreter.executable), "-I", "-S", "-B", "-c", program)
