@@ -164,6 +164,16 @@ def test_impossible_platforms_are_no_part_of_the_world() -> None:
     assert not markers.diagram.disjoint(possible, markers.world())
 
 
+def test_platform_system_says_what_sys_platform_says() -> None:
+    markers = Markers()
+    for system, platform in (("Windows", "win32"), ("Darwin", "darwin"), ("Linux", "linux")):
+        same = [Marker(f"platform_system == '{system}'"), Marker(f"sys_platform == '{platform}'")]
+        assert markers.parse(same[0]) == markers.parse(same[1])
+    contradiction = Marker("sys_platform == 'linux' and platform_system == 'Windows'")
+    assert markers.parse(contradiction) == FALSE
+    assert markers.parse(Marker("sys_platform == 'cygwin' and platform_system == 'CYGWIN_NT-10.0'")) != FALSE
+
+
 def test_with_an_environment_only_extras_stay_open() -> None:
     markers = Markers(ENVIRONMENTS[0])
     assert markers.parse(Marker("python_version < '3.9' and sys_platform == 'linux'")) == TRUE

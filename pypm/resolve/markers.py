@@ -43,6 +43,16 @@ ALIASES = {"os.name": "os_name", "sys.platform": "sys_platform", "platform.machi
 MIRRORED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 NEGATIVE = {"!=": "==", "not in": "in", "<": ">=", "<=": ">"}
 POSITIVE = {positive: negative for negative, positive in NEGATIVE.items()}
+SYSTEMS = {
+    "Windows": "win32",
+    "Darwin": "darwin",
+    "Linux": "linux",
+    "AIX": "aix",
+    "Emscripten": "emscripten",
+    "Android": "android",
+}
+"""Values of `platform_system` that say exactly what a value of `sys_platform` says: they are read as that one.
+FreeBSD and others are not among them, for their `sys.platform` ends with a version."""
 PYTHON_PLATFORMS = ("aix", "android", "emscripten", "ios", "linux", "darwin", "win32", "cygwin", "wasi")
 OTHER_SYSTEMS = ("FreeBSD", "NetBSD", "OpenBSD", "SunOS", "iOS", "iPadOS")
 
@@ -148,6 +158,8 @@ class Markers:
 
     def equal(self, name: str, value: str) -> int:
         """Return `name == 'value'` for a variable of text."""
+        if name == "platform_system" and value in SYSTEMS:
+            name, value = "sys_platform", SYSTEMS[value]
         return self.diagram.interval((TEXT_RANKS[name], name), (value, 0), (value, 1))
 
     def _opaque(self, name: str, operator: str, value: str, *, mirrored: bool) -> int:
