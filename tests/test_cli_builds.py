@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,3 +226,62 @@ def test_an_sdist_of_another_content_is_refused(pypm: Line) -> None:
     _, told = pypm("sync", "--frozen", code=3)
     assert "old-1.0.tar.gz" in told
     assert hashlib.sha256((pypm.root / "pypm.lock").read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize("editable", [True, False])
+def test_what_came_from_no_index_says_where_it_is_from(pypm: Line, tmp_path: Path, editable: bool) -> None:
+    tree(tmp_path / "near", "near")
+    wheel = make_wheel("whole", "1.0")
+    (tmp_path / wheel.filename).write_bytes(wheel.content)
+    more = 'dependencies = ["near", "whole", "helper"]\n[tool.pypm.sources]\n'
+    more += f'near = {{path = "../near", editable = {str(editable).lower()}}}\n'
+    tree(pypm.root, "project", more=f'{more}whole = {{path = "../{wheel.filename}"}}')
+    pypm("sync")
+    found = {
+        path.parent.name.partition("-")[0]: json.loads(path.read_text())
+        for path in (pypm.root / ".venv").glob("lib/python*/site-packages/*.dist-info/direct_url.json")
+    }
+    assert found == {
+        "near": {
+            "url": (tmp_path / "near").as_uri(),
+            "dir_info": {"editable": True} if editable else {},
+        },
+        "project": {"url": pypm.root.as_uri(), "dir_info": {"editable": True}},
+        "whole": {
+            "url": (tmp_path / wheel.filename).as_uri(),
+            "archive_info": {"hashes": {"sha256": wheel.sha256}},
+        },
+    }
+    pypm("verify")
+
+
+def test_a_local_wheel_is_the_locked_one_or_refused(pypm: Line, tmp_path: Path) -> None:
+    wheel = make_wheel("whole", "1.0")
+    place = tmp_path / "a folder" / wheel.filename
+    place.parent.mkdir()
+    place.write_bytes(wheel.content)
+    (pypm.root / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\ndependencies = ["whole"]\n'
+        f'[tool.pypm.sources]\nwhole = {{path = "../a folder/{wheel.filename}"}}\n'
+    )
+    pypm("lock")
+    place.write_bytes(make_wheel("whole", "1.0", requires=["other"]).content)
+    _, told = pypm("sync", code=3)
+    assert "is not the file that was locked" in told
+    place.unlink()
+    _, told = pypm("sync", "--frozen", code=1)
+    assert f"`{place}` does not exist" in told
+    place.write_bytes(wheel.content)
+    pypm("sync", "--frozen")
+
+
+def test_a_folder_of_files_serves_as_an_index(pypm: Line, tmp_path: Path) -> None:
+    wheel = make_wheel("whole", "1.0")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / wheel.filename).write_bytes(wheel.content)
+    (pypm.root / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\ndependencies = ["whole"]\n'
+        '[[tool.pypm.index]]\nname = "near"\nurl = "../files"\nformat = "flat"\n'
+    )
+    pypm("sync")
+    pypm("run", "python", "-c", "import whole")

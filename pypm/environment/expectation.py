@@ -41,6 +41,7 @@ def generated_anew(environment: Environment, scratch: Path) -> Iterator[dict[str
             environment.location,
             cache=folder,
             project_layers=environment.project_layers,
+            direct_urls=dict(environment.direct_urls),
         )
         owners = _owners(environment)
         with storage_errors(f"read `{fresh.base}`"):

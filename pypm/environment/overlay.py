@@ -78,9 +78,10 @@ def describe(  # noqa: PLR0913 - the last two belong to projects with local sour
         wheels=ordered,
         project_layers=project,
         base=base,
+        direct_urls=tuple(sorted(direct_urls.items())),
     )
     if not base.is_dir():
-        _make(environment, direct_urls)
+        _make(environment)
     return environment
 
 
@@ -92,7 +93,7 @@ def _check_names(wheels: Sequence[StoredWheel]) -> None:
         names.add(wheel.name)
 
 
-def _make(environment: Environment, direct_urls: Mapping[str, str]) -> None:
+def _make(environment: Environment) -> None:
     """Write the generated layer beside its place and rename it in."""
     base = environment.base
     with locked(base.parent / "locks" / f"{base.name}.lock"):
@@ -103,7 +104,7 @@ def _make(environment: Environment, direct_urls: Mapping[str, str]) -> None:
         staging = base.parent / f".{base.name}.{os.urandom(4).hex()}"
         try:
             with storage_errors(f"write `{staging}`"):
-                _Layer(environment, direct_urls, staging).write()
+                _Layer(environment, staging).write()
                 staging.rename(base)
         except BaseException:
             remove_tree(staging)
@@ -113,9 +114,9 @@ def _make(environment: Environment, direct_urls: Mapping[str, str]) -> None:
 class _Layer:
     """Writes the generated layer of one environment into an empty folder."""
 
-    def __init__(self, environment: Environment, direct_urls: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environment: Environment, folder: Path) -> None:
         self._environment = environment
-        self._direct_urls = direct_urls
+        self._direct_urls = dict(environment.direct_urls)
         self._folder = folder
         self._python = environment.location / "bin" / "python"
         self._site_packages = f"lib/{environment.interpreter.python_tag}/site-packages"

@@ -25,6 +25,8 @@ from pypm.digest import CHUNK_BYTES, sha256_file
 from pypm.errors import IndexAccessError, IntegrityError
 from pypm.files import locked, storage_errors
 from pypm.index.client import Client, Stream
+from pypm.index.local_file import copy_archive
+from pypm.index.pages import local_path
 from pypm.model.artifact import LockedArtifact, Sha256
 
 PARALLEL = 8
@@ -163,6 +165,9 @@ def _from_any(client: Client, job: Job, progress: Progress, stop: threading.Even
     failure: IndexAccessError | None = None
     for url in job.urls:
         try:
+            if url.startswith("file:"):
+                copy_archive(local_path(url), job.artifact, job.destination)
+                return
             _Transfer(client=client, job=job, url=url, progress=progress, stop=stop).run()
             return
         except IndexAccessError as error:

@@ -26,6 +26,8 @@ class Environment:
     """The project itself and other editable trees, as their editable wheels; not part of the digest."""
     base: Path
     """A small generated layer: `pyvenv.cfg`, `bin/python`, scripts with their shebang, RECORD rows for them."""
+    direct_urls: tuple[tuple[str, str], ...] = ()
+    """Package and the content of its `direct_url.json` (PEP 610), sorted; part of the generated layer."""
 
     @property
     def layers(self) -> tuple[Path, ...]:

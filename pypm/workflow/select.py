@@ -26,8 +26,8 @@ def select(
 ) -> tuple[Pick, ...]:
     """Return the packages that the selection needs on the target, each with its best artifact, by name.
 
-    `settings` are the project's: what must not be built or must be, and which extras and groups conflict. That
-    the lock has the selected names, `workflow.selection` has seen to.
+    `settings` are the project's: what must not be built or must be, and which extras and groups conflict.
+    That the lock has the selected names, `workflow.selection` has seen to.
 
     Raises:
         UsageError: two extras or groups that are declared as conflicting are asked for.

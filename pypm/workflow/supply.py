@@ -181,7 +181,7 @@ class Supply:
         if isinstance(source, UrlSource):
             yield source.url
         elif isinstance(source, PathSource):
-            yield (self.context.root / source.path).absolute().as_uri()
+            yield (self.context.root / source.path).resolve().as_uri()
         elif isinstance(source, IndexSource):
             yield from self._locator.urls(self._index(source.index), package.name, artifact)
 
