@@ -39,9 +39,12 @@ def server():
         yield running
 
 
-@pytest.fixture
-def client():
+@pytest.fixture(params=["direct", "httpx"])
+def client(request: pytest.FixtureRequest):
+    """A client, once with each transport under it: what it promises stands above them."""
     with Client(QUICK) as open_client:
+        if request.param == "httpx":
+            open_client._small = open_client._bulk_transport()
         yield open_client
 
 
@@ -194,6 +197,7 @@ def test_a_public_name_with_a_loopback_address_is_inward(monkeypatch: pytest.Mon
     assert not is_inward("rebound.invalid")
 
 
+@pytest.mark.parametrize("client", ["direct"], indirect=True)
 def test_one_look_up_serves_all_connections(
     server: IndexServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,10 @@ class Client:
             self._logins.add(url, login)
         self._resolver = Resolver()
         self._lock = threading.Lock()
-        self._transport: Transport | None = None
+        self._small: Transport | None = None
+        """For pages and metadata: hundreds of small answers."""
+        self._bulk: Transport | None = None
+        """For artifacts, and for everything where a proxy is set."""
         self._direct = True
 
     def __enter__(self) -> Client:
@@ -129,8 +132,9 @@ class Client:
     def close(self) -> None:
         """Close every connection; a later request opens new ones."""
         with self._lock:
-            transport, self._transport = self._transport, None
-        if transport is not None:
+            transports = [transport for transport in (self._small, self._bulk) if transport is not None]
+            self._small = self._bulk = None
+        for transport in dict.fromkeys(transports):
             transport.close()
 
     def open_ahead(self, urls: Iterable[str]) -> None:
@@ -145,7 +149,7 @@ class Client:
 
     def _open(self, url: str) -> None:
         with contextlib.suppress(OSError, ValueError, ConfigurationError):
-            transport = self._connected()
+            transport = self._small_transport()
             if isinstance(transport, DirectTransport):
                 transport.open(url, _OPENED_AHEAD)
 
@@ -198,7 +202,7 @@ class Client:
                 fields["if-range"] = if_range
 
         def open_it() -> tuple[Exchange, str]:
-            return self._send("GET", url, fields)
+            return self._send(self._bulk_transport(), "GET", url, fields)
 
         response, final_url = self._retrying(url, open_it)
         try:
@@ -239,7 +243,7 @@ class Client:
 
     def _whole(self, method: str, url: str, fields: Mapping[str, str], limit_bytes: int) -> Answer:
         deadline = time.monotonic() + self.settings.answer_seconds
-        response, final_url = self._send(method, url, fields)
+        response, final_url = self._send(self._small_transport(), method, url, fields)
         try:
             with network_errors(url, transient=True):
                 content = b"" if method == "HEAD" else _read(response, url, limit_bytes, deadline)
@@ -247,9 +251,10 @@ class Client:
             response.close()
         return Answer(status=response.status, url=final_url, headers=dict(response.headers), content=content)
 
-    def _send(self, method: str, url: str, fields: Mapping[str, str]) -> tuple[Exchange, str]:
+    def _send(
+        self, transport: Transport, method: str, url: str, fields: Mapping[str, str]
+    ) -> tuple[Exchange, str]:
         """Send a request and follow its redirects; return the open response and its address."""
-        transport = self._connected()
         for _ in range(self.settings.redirects + 1):
             headers = {"user-agent": self.settings.user_agent, "accept-encoding": "gzip", **fields}
             with network_errors(url, transient=True):
@@ -299,30 +304,40 @@ class Client:
             raise _forbidden_redirect(url, location, reason)
         return target.geturl()
 
-    def _connected(self) -> Transport:
-        """Return the transport, made at the first request: certificates take a while to load."""
+    def _small_transport(self) -> Transport:
+        """Return the transport for small answers, made at the first request: loading certificates is slow."""
         with self._lock:
-            if self._transport is None:
-                self._transport = self._connect()
-            return self._transport
+            if self._small is None:
+                self._small = self._connect(bulk=False)
+            return self._small
 
-    def _connect(self) -> Transport:
+    def _bulk_transport(self) -> Transport:
+        """Return the transport for artifacts, made at the first download: httpx takes a while to import."""
+        with self._lock:
+            if self._bulk is None:
+                self._bulk = self._connect(bulk=True)
+            return self._bulk
+
+    def _connect(self, *, bulk: bool) -> Transport:
         settings = self.settings
         try:
             context = certificates(trust_environment=settings.trust_environment)
             proxies = urllib.request.getproxies() if settings.trust_environment else {}
             self._direct = not proxies.keys() - {"no"}
-            if self._direct:
+            if self._direct and not bulk:
                 return DirectTransport(
                     context,
                     self._resolver,
                     connections=settings.connections,
                     timeout_seconds=settings.timeout_seconds,
                 )
-            from pypm.index.proxied import ProxiedTransport
+            from pypm.index.httpx_transport import HttpxTransport
 
-            return ProxiedTransport(
-                context, connections=settings.connections, timeout_seconds=settings.timeout_seconds
+            return HttpxTransport(
+                context,
+                connections=settings.connections,
+                timeout_seconds=settings.timeout_seconds,
+                trust_environment=settings.trust_environment,
             )
         except (OSError, ValueError, ImportError) as error:
             raise ConfigurationError(

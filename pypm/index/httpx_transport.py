@@ -1,4 +1,8 @@
-"""Requests through proxies: httpx knows their kinds, and is imported only where the environment names one."""
+"""The general transport, on httpx: it streams artifacts, and serves every request where a proxy is set.
+
+Index pages and metadata, hundreds of small answers a lock, go through `transport.DirectTransport` instead
+where nothing stands in between; docs/design/0021-two-transports.md has the figures.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +15,36 @@ import httpx
 from pypm.index.failures import BadAddress, ConnectFailure, ProxyFailure
 
 
-class ProxiedTransport:
-    """Implements `Transport` with the proxies that the environment names."""
+class HttpxTransport:
+    """Implements `Transport` with httpx, which knows the kinds of proxies that an environment can name."""
 
-    def __init__(self, context: ssl.SSLContext, *, connections: int, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        connections: int,
+        timeout_seconds: float,
+        trust_environment: bool = True,
+    ) -> None:
         self._http = httpx.Client(
             verify=context,
             timeout=httpx.Timeout(timeout_seconds, pool=None),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            trust_env=True,
+            trust_env=trust_environment,
         )
 
-    def send(self, method: str, url: str, headers: Mapping[str, str]) -> ProxiedExchange:
+    def send(self, method: str, url: str, headers: Mapping[str, str]) -> HttpxExchange:
         """Send one request; see `Transport`."""
         with _as_standard():
             request = self._http.build_request(method, url, headers=dict(headers))
-            return ProxiedExchange(self._http.send(request, stream=True, follow_redirects=False))
+            return HttpxExchange(self._http.send(request, stream=True, follow_redirects=False))
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
 
 
-class ProxiedExchange:
+class HttpxExchange:
     """Implements `Exchange` over httpx's answer."""
 
     def __init__(self, response: httpx.Response) -> None:
