@@ -38,6 +38,7 @@ COMMANDS: dict[str, str] = {
     "export": "Translate the lock into another format.",
     "python": "List and find Python interpreters.",
     "sandbox": "Show what this machine can enforce, and the policy of a command.",
+    "plugin": "List, check and start plugins.",
     "cache": "Look after the cache and the store.",
     "completion": "Print the completion script of a shell.",
     "self": "About pypm itself.",
