@@ -4,7 +4,7 @@ The files are "unchecked hash" ones: they are valid whatever the times on disk s
 never reads the source to find out, which is right for a tree that nobody may change.
 
 They are the same bytes wherever and whenever they are made. Two things would change them: `marshal` writes
-sets of constants in the order of their hashes (before 3.11), and it marks for reuse what is referenced more
+sets of constants in an order that hashes decide, and it marks for reuse what is referenced more
 than once, also by whatever else the process happens to hold. So hashes are seeded, and constants are held.
 
 Source: PEP 552; CPython's Python/marshal.c (`w_ref`, `w_complex_object`).
@@ -23,13 +23,13 @@ import sys
 import warnings
 from types import CodeType
 
-_HAS_ORIGINAL_ARGUMENTS, _SETS_ARE_SORTED = (3, 10), (3, 11)
+_HAS_ORIGINAL_ARGUMENTS = (3, 10)
 _UNCHECKED_HASH = (1).to_bytes(4, "little")  # PEP 552: bit 0 hash-based, bit 1 checked
 
 
 def seed_hashes() -> None:
-    """Start the interpreter again with a fixed seed, where bytecode would depend on it."""
-    if _HAS_ORIGINAL_ARGUMENTS <= sys.version_info < _SETS_ARE_SORTED and sys.flags.hash_randomization:
+    """Start the interpreter again with a fixed seed for hashes: bytecode depends on it."""
+    if sys.version_info >= _HAS_ORIGINAL_ARGUMENTS and sys.flags.hash_randomization:
         # `-I` would ignore the seed. The environment is empty, and the program clears its path itself.
         rest = sys.orig_argv[sys.orig_argv.index("-c") :]
         os.execve(sys.executable, [sys.executable, "-s", "-S", "-B", *rest], {"PYTHONHASHSEED": "0"})  # noqa: S606
