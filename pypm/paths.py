@@ -142,6 +142,11 @@ class Cache:
         return self.root / "interpreters-v1"
 
     @property
+    def scripts(self) -> Path:
+        """What the requirements of scripts (PEP 723) were resolved to."""
+        return self.root / "scripts-v1"
+
+    @property
     def scratch(self) -> Path:
         """Temporary folders; on the store's file system, so that a finished tree is one rename away."""
         return self.root / "scratch"

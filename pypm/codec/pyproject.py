@@ -22,7 +22,7 @@ from pypm.codec.shape import Problems, Table, suggestion
 from pypm.codec.toml import parse_toml
 from pypm.model.project import BuildSystem, Project
 
-__all__ = ["DEFAULT_REQUIRES_PYTHON", "content_hash", "parse_project"]
+__all__ = ["DEFAULT_REQUIRES_PYTHON", "content_hash", "parse_project", "parse_requires_python"]
 
 DEFAULT_REQUIRES_PYTHON = SpecifierSet(">=3.10")
 """What a project that does not say is locked for: the Pythons that pypm itself supports. Taking the running
@@ -66,7 +66,7 @@ def parse_project(content: bytes, *, root: Path) -> Project:
         root=root,
         name=name,
         version=_version(table),
-        requires_python=_requires_python(table),
+        requires_python=parse_requires_python(table),
         dependencies=table.requirements("dependencies"),
         extras=MappingProxyType(extras),
         groups=MappingProxyType(groups),
@@ -111,7 +111,8 @@ def _version(table: Table) -> str | None:
         return None
 
 
-def _requires_python(table: Table) -> SpecifierSet:
+def parse_requires_python(table: Table) -> SpecifierSet:
+    """Read `requires-python` of a table, or what stands for it where it is not said."""
     text = table.text("requires-python")
     if text is None:
         return DEFAULT_REQUIRES_PYTHON

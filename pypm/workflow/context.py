@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from pypm.errors import ConfigurationError
 from pypm.files import remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, Index, Project
-from pypm.paths import Cache, lock_file, project_file
+from pypm.paths import Cache, environment_folder, lock_file, project_file
 from pypm.workflow.report import Reporter
 from pypm.workflow.settings import Settings, without_login
 
@@ -109,6 +109,21 @@ class Context:
     def lock_path(self) -> Path:
         """Where the project's lock lies, whether or not it exists."""
         return lock_file(self.root)
+
+    @property
+    def location(self) -> Path:
+        """Where the environment appears."""
+        return environment_folder(self.root)
+
+    @property
+    def shown_project(self) -> Project | None:
+        """The project whose folder a command sees; None where the folder holds much besides it."""
+        return self.project
+
+    @property
+    def shown_files(self) -> tuple[Path, ...]:
+        """What a command sees besides the project."""
+        return ()
 
     @cached_property
     def interpreter(self) -> Interpreter:

@@ -21,7 +21,7 @@ from pypm.model.lock import Lock
 from pypm.model.plan import Pick, Plan, Selection
 from pypm.model.project import PathSource
 from pypm.model.wheel import StoredWheel
-from pypm.paths import LOCK_FILE, environment_folder
+from pypm.paths import LOCK_FILE
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
@@ -44,6 +44,8 @@ class Preparation:
     """A stale lock is an error."""
     frozen: bool = False
     """The lock is taken as it is, without looking at the project's requirements."""
+    lock: Lock | None = None
+    """Taken in place of the project's: a script's (PEP 723)."""
     nothing_new: bool = False
     """Whatever is not in the store is an error (`--no-sync`)."""
 
@@ -156,7 +158,7 @@ def _described(
     environment = describe(
         context.interpreter,
         locked,
-        environment_folder(context.root),
+        context.location,
         cache=context.cache.root,
         project_layers=layers,
         direct_urls=direct_urls(
@@ -174,6 +176,8 @@ def _described(
 
 def current_lock(context: Context, preparation: Preparation) -> Lock:
     """Return the lock that fits the project, made anew when it is stale and that was not forbidden."""
+    if preparation.lock is not None:
+        return preparation.lock
     if preparation.frozen:
         return read_lock(context)
     if preparation.locked:

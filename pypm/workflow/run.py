@@ -10,13 +10,14 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import sandbox
-from pypm.errors import PypmError, UsageError
+from pypm.errors import PypmError
 from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
-from pypm.isolation.variables import MADE, PASSED, SYSTEM_PATH
+from pypm.isolation.variables import HOME, MADE, PASSED, SYSTEM_PATH
 from pypm.workflow import plans
 from pypm.workflow.context import Context
 from pypm.workflow.endings import untold_end
@@ -67,24 +68,30 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
         ProgramMissingError, CommandEndedError: the command did not start, or was ended from outside.
         LockError, IntegrityError, IndexAccessError, BuildError, StorageError: see `workflow.prepare`.
     """
-    if plans.has_inline_metadata(request.words, module=request.module):
-        raise UsageError(
-            f"`{request.words[0]}` brings its own requirements (PEP 723), which do not run in a project",
-            reference="inline-metadata",
-            hint="add its requirements to the project and remove the `# /// script` block",
-        )
+    if not plans.has_inline_metadata(request.words, module=request.module):
+        return _run(context, request, _preparation(request))
+    from pypm.workflow.scripts import open_script, require_no_lock
+
+    require_no_lock(request.words[0], locked=request.locked, frozen=request.frozen)
+    with open_script(context, Path(request.words[0])) as script:
+        words = (str(script.path), *request.words[1:])
+        return _run(script, replace(request, words=words), replace(_preparation(request), lock=script.lock()))
+
+
+def _run(context: Context, request: RunRequest, preparation: Preparation) -> RunOutcome:
     options = run_options(context, request.profile, request.sandbox)
-    prepared = prepare(context, _preparation(request))
+    prepared = prepare(context, preparation)
     _tell_grants(context, options, request)
     with isolation_errors():
         policy = _policy(context, prepared, options, os.environ)
         if request.explain:
             return RunOutcome(exit_code=0, explanation="\n".join(explain(policy).lines()))
-        _keep_plan(context, prepared, options, policy)
+        if preparation.lock is None:
+            _keep_plan(context, prepared, options, policy)
         words = plans.command_words(request.words, module=request.module)
         _require_program(words[0], prepared)
         context.reporter.release_terminal()
-        command = sandbox.Command(argv=words, cwd=plans.folder_inside(str(context.root)))
+        command = sandbox.Command(argv=words, cwd=_folder_inside(context))
         ended = _run_to_its_end(policy, command)
     if (untold := untold_end(ended, request.words[0])) is not None:
         raise untold
@@ -147,7 +154,12 @@ def _policy(
         cache=context.cache.root,
         terminal=os.isatty(0) and os.isatty(1),
     )
-    return run_policy(context.project, prepared.environment, options, caller, trees=prepared.trees)
+    trees = (*prepared.trees, *context.shown_files)
+    return run_policy(context.shown_project, prepared.environment, options, caller, trees=trees)
+
+
+def _folder_inside(context: Context) -> str:
+    return str(HOME) if context.shown_project is None else plans.folder_inside(str(context.root))
 
 
 def _tell_grants(context: Context, options: RunOptions, request: RunRequest) -> None:

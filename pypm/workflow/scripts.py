@@ -1,0 +1,123 @@
+"""Scripts that bring their own requirements (PEP 723): resolved without a lock file, run like a project.
+
+What the requirements came to is remembered in the cache for a day, so that a script starts at once and
+without the network the next time; its wheels and its environment are found by their content as always.
+"""
+
+from __future__ import annotations
+
+import stat
+import time
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+from pypm.codec.lockfile import dump_lock, load_lock
+from pypm.codec.pyproject import content_hash
+from pypm.codec.script import parse_script
+from pypm.digest import content_digest
+from pypm.errors import PypmError, UsageError
+from pypm.files import storage_errors, write_atomically
+from pypm.model.lock import Lock
+from pypm.model.project import Project
+from pypm.workflow.context import Context
+
+_LOCATION = Path("/run/pypm/script")
+"""Where the environment appears inside: there is none on disk, so one place serves all scripts."""
+_REMEMBERED_SECONDS = 86_400
+"""Then newer versions that fit are looked for."""
+
+
+class ScriptContext(Context):
+    """The context of one script, whose folder stands for the project's."""
+
+    def __init__(self, context: Context, path: Path) -> None:
+        self.path = path.resolve()
+        """Behind all links: the place that the sandbox shows."""
+        super().__init__(replace(context.settings, root=self.path.parent), context.reporter)
+
+    def __enter__(self) -> ScriptContext:
+        return self
+
+    @cached_property
+    def project(self) -> Project:
+        """What the script asks for, as a project that is never installed.
+
+        Raises:
+            ConfigurationError: its metadata is malformed.
+        """
+        with storage_errors(f"read `{self.path}`"):
+            content = self.path.read_bytes()
+        return self._with_settings(parse_script(content, path=self.path))
+
+    @property
+    def location(self) -> Path:
+        """Where the environment appears."""
+        return _LOCATION
+
+    @property
+    def shown_project(self) -> Project | None:
+        """The project; None for a script that lies beside what is no business of it."""
+        return None if self._is_among_others else self.project
+
+    @property
+    def shown_files(self) -> tuple[Path, ...]:
+        """The script itself, where its folder is not shown."""
+        return (self.path,) if self._is_among_others else ()
+
+    @cached_property
+    def _is_among_others(self) -> bool:
+        """Whether the folder holds the home, or is one that everybody writes to, such as `/tmp`."""
+        folder = self.path.parent
+        return bool(self.home.resolve().is_relative_to(folder) or folder.stat().st_mode & stat.S_ISVTX)
+
+    def lock(self) -> Lock:
+        """Return what the requirements resolve to: what they did lately, or resolved now.
+
+        Raises:
+            ResolutionError: nothing satisfies the requirements.
+            IndexAccessError: an index could not be asked.
+        """
+        indexes = [index.url for index in self.indexes]
+        key = content_digest([1, content_hash(self.project), str(self.root), indexes])
+        path = self.cache.scripts / f"{key}.lock"
+        remembered = self._remembered(path)
+        if remembered is not None:
+            return remembered
+        from pypm.workflow.lock import LockRequest
+        from pypm.workflow.resolving import resolved
+
+        lock = resolved(self, LockRequest(), None)
+        with storage_errors(f"make `{path.parent}`"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, dump_lock(lock))
+        return lock
+
+    def _remembered(self, path: Path) -> Lock | None:
+        try:
+            age_seconds = time.time() - path.stat().st_mtime
+            if age_seconds > _REMEMBERED_SECONDS and not self.settings.offline:
+                return None
+            return load_lock(path.read_bytes(), file_name=path.name)
+        except (OSError, PypmError):
+            return None  # Whatever is wrong with it, it is made anew.
+
+
+def open_script(context: Context, path: Path) -> ScriptContext:
+    """Return the context of a script; use it as a context manager."""
+    return ScriptContext(context, path)
+
+
+def require_no_lock(script: str, *, locked: bool, frozen: bool) -> None:
+    """Refuse flags that speak of a lock.
+
+    Raises:
+        UsageError: one of them was given.
+    """
+    if locked or frozen:
+        flag = "--locked" if locked else "--frozen"
+        raise UsageError(
+            f"`{script}` brings its own requirements (PEP 723) and has no lock, so `{flag}` means nothing",
+            reference="script-without-lock",
+            hint=f"leave `{flag}` out; an exact set of versions needs a project",
+        )
