@@ -1,0 +1,1 @@
+"""Real projects, locked on the real index beside a peer."""

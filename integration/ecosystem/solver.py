@@ -1,0 +1,49 @@
+"""`python -m integration.ecosystem.solver PROJECT STRATEGY DATE INDEX`: print what solving alone takes.
+
+The question is solved twice with one provider: the first time it fetches what the second time is there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from pypm.resolve.inputs import Inputs
+from pypm.resolve.solve import resolve
+from pypm.workflow.answers import open_provider
+from pypm.workflow.context import Context
+from pypm.workflow.report import SilentReporter
+from pypm.workflow.settings import Overrides, load_settings
+
+
+def main(folder: str, strategy: str, exclude_newer: str, default_index: str) -> None:
+    """Print the seconds."""
+    overrides = Overrides(
+        project=Path(folder),
+        no_config=True,
+        no_cache=True,
+        resolution=strategy,
+        exclude_newer=exclude_newer or None,
+        default_index=default_index or None,
+    )
+    with Context(load_settings(overrides), SilentReporter()) as context:
+        project = context.project
+        inputs = Inputs(
+            project=project.name,
+            requires_python=project.requires_python,
+            dependencies=project.dependencies,
+            extras=project.extras,
+            groups=project.groups,
+            sources=project.sources,
+            settings=project.settings,
+        )
+        with open_provider(context, project, None) as provider:
+            resolve(inputs, provider)
+            started = time.perf_counter()
+            resolve(inputs, provider)
+            print(time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
