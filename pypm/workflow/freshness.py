@@ -10,6 +10,7 @@ from pypm.paths import environment_folder, lock_file, project_file
 from pypm.workflow import plans
 from pypm.workflow.context import Context
 from pypm.workflow.prepare import Prepared
+from pypm.workflow.signatures import files_of
 
 _VERSION_PIN = ".python-version"
 _CLOCK_GRAIN_NS = 20_000_000
@@ -24,7 +25,10 @@ def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] 
     says that it is as locked.
     """
     root, environment = context.root, prepared.environment
-    read = [project_file(root), root / _VERSION_PIN, *context.settings.files]
+    signature_files = files_of(context)
+    if signature_files is None:
+        return None
+    read = [project_file(root), root / _VERSION_PIN, *context.settings.files, *signature_files]
     read.append(environment.interpreter.executable)
     trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
     built = prepared.selection.project and context.project.is_package

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from pypm.codec.lockfile import dump_lock, has_placeholders
+from pypm.codec.lockfile import dump_lock, has_placeholders, load_lock
 from pypm.errors import IntegrityError, LockError
 from pypm.model.lock import Lock
 from pypm.model.project import IndexSource, UrlSource
-from pypm.paths import LOCK_FILE
+from pypm.paths import LOCK_FILE, SIGNATURE_FILE, signature_file
 from pypm.workflow.changes import Change, compare
 from pypm.workflow.context import Context
-from pypm.workflow.lockfile import fits, read_lock_bytes, read_lock_if_any, write_lock
+from pypm.workflow.lockfile import fits, read_lock_bytes, write_lock
+from pypm.workflow.signatures import require_signature, signed, write_signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,10 @@ class LockRequest:
     """Forget these pins; `NAME==VERSION` also says where to."""
     merkle: bool = False
     """State the Merkle root of every wheel, not only of those for the project's `environments`."""
+    sign: bool = False
+    """Sign the lock, also when it stays as it is."""
+    key: Path | None = None
+    """The key to sign with; the user's usual one when None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +61,8 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
         ConfigurationError: the project is malformed.
     """
     started = time.monotonic()
-    before = _earlier(context, request)
-    if before is not None and _holds(context, request, before):
+    before, is_trusted = _earlier(context, request)
+    if before is not None and is_trusted and _holds(context, request, before):
         after = before
     else:
         after = _resolved(context, request, before)
@@ -73,19 +79,56 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     if request.check and changed:
         reporter.warn(f"`{LOCK_FILE}` would change", hint="run `pypm lock` and commit the result")
     elif not request.check and not request.dry_run:
-        write_lock(context, after)
+        _write(context, request, after, changed=changed)
     return LockOutcome(lock=after, changes=changes, changed=changed)
 
 
-def _earlier(context: Context, request: LockRequest) -> Lock | None:
-    """Read the lock whose pins should stay; one that cannot be read is made anew, and that is said."""
+def _earlier(context: Context, request: LockRequest) -> tuple[Lock | None, bool]:
+    """Read the lock whose pins should stay, and tell whether it is signed as required.
+
+    One that cannot be read is made anew, and that is said. One that nobody vouches for is used by nobody but
+    who is about to vouch for it: its pins stay, and everything else is asked for again.
+    """
+    content = read_lock_bytes(context)
+    if content is None:
+        return None, True
+    is_trusted = True
     try:
-        return read_lock_if_any(context)
+        require_signature(context, content)
+    except IntegrityError as error:
+        if not request.sign and not request.upgrade:
+            raise
+        is_trusted = False
+        context.reporter.warn(error.message, hint="look at what the lock holds before you sign it")
+    try:
+        earlier = load_lock(content)
+        return (earlier if is_trusted else _pins_only(earlier)), is_trusted
     except (LockError, IntegrityError) as error:
         if request.check:
             raise
         context.reporter.warn(f"the lock is made anew, with every pin free to move: {error.message}")
-        return None
+        return None, True
+
+
+def _pins_only(lock: Lock) -> Lock:
+    """Return the lock without its artifacts, so that no hash or root of it is taken over."""
+    packages = tuple(replace(package, wheels=(), sdist=None) for package in lock.packages)
+    return replace(lock, packages=packages)
+
+
+def _write(context: Context, request: LockRequest, after: Lock, *, changed: bool) -> None:
+    """Write the lock and its signature; when it cannot be signed, nothing is written."""
+    if request.sign:
+        signature = signed(context, dump_lock(after), request.key)
+        write_lock(context, after)
+        write_signature(context, signature)
+        context.reporter.step("Signed", f"`{LOCK_FILE}` in `{SIGNATURE_FILE}`")
+        return
+    write_lock(context, after)
+    if changed and signature_file(context.root).exists():
+        context.reporter.warn(
+            f"`{SIGNATURE_FILE}` is of the earlier lock", hint="`pypm lock --sign` signs this one"
+        )
 
 
 def _holds(context: Context, request: LockRequest, before: Lock) -> bool:

@@ -9,6 +9,7 @@ from pypm.files import storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.paths import LOCK_FILE
 from pypm.workflow.context import Context
+from pypm.workflow.signatures import require_signature
 
 
 def read_lock(context: Context) -> Lock:
@@ -16,6 +17,7 @@ def read_lock(context: Context) -> Lock:
 
     Raises:
         LockError: there is none, it is damaged, or of a newer format.
+        IntegrityError: it was edited, or is not signed as required.
     """
     lock = read_lock_if_any(context)
     if lock is None:
@@ -30,11 +32,17 @@ def read_lock(context: Context) -> Lock:
 def read_lock_if_any(context: Context) -> Lock | None:
     """Return the project's lock, or None where there is none.
 
+    Every command that uses a lock reads it here, so that a signature that is required is verified first.
+
     Raises:
         LockError: it is damaged, or of a newer format.
+        IntegrityError: it was edited, or is not signed as required.
     """
     content = read_lock_bytes(context)
-    return None if content is None else load_lock(content)
+    if content is None:
+        return None
+    require_signature(context, content)
+    return load_lock(content)
 
 
 def read_lock_bytes(context: Context) -> bytes | None:

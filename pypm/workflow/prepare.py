@@ -7,7 +7,7 @@ is described. Nothing of the project's folder is touched but the lock, and that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from pypm.workflow.lockfile import read_lock, read_lock_if_any
 from pypm.workflow.origins import direct_urls
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
+from pypm.workflow.signatures import signing_of
 from pypm.workflow.startup import require_allowed
 from pypm.workflow.supply import Supply
 
@@ -184,6 +185,9 @@ def current_lock(context: Context, preparation: Preparation) -> Lock:
         current = read_lock(context)
         check_fresh(current, content_hash(context.project))
         return current
+    if signing_of(context).required:
+        # A lock that is made on the way is one that nobody has looked at, and nobody has signed.
+        return current_lock(context, replace(preparation, locked=True))
     known = read_lock_if_any(context)
     if known is not None and known.content_hash == content_hash(context.project):
         return known

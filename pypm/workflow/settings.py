@@ -20,6 +20,7 @@ from pypm.model.project import Index
 from pypm.paths import cache_home, find_project_root, system_configuration_file, user_configuration_file
 
 _KEYS: Mapping[str, type] = {
+    "allowed-signers": str,
     "cache-dir": str,
     "default-index": str,
     "offline": bool,
@@ -72,6 +73,8 @@ class Settings:
     exclude_newer: str | None
     files: tuple[Path, ...]
     """The configuration files that were looked for, whether or not they exist."""
+    allowed_signers: Path | None = None
+    """Who may sign locks, whatever a project says; with it, every lock must be signed."""
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -95,6 +98,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         offline=overrides.offline or bool(configured.get("offline")),
         python=overrides.python or configured.get("python"),
         default_index=overrides.default_index or configured.get("default-index"),
+        allowed_signers=_signers(environ.get("PYPM_ALLOWED_SIGNERS") or configured.get("allowed-signers")),
         indexes=_indexes(overrides),
         login_urls=tuple(text.partition("=")[2] for text in overrides.index) + overrides.find_links,
         resolution=overrides.resolution,
@@ -165,6 +169,10 @@ def without_login(url: str) -> str:
 
 def _cache(chosen: Path | str | None, environ: Mapping[str, str]) -> Path:
     return cache_home(environ) if chosen is None else Path(chosen).expanduser().absolute()
+
+
+def _signers(chosen: str | None) -> Path | None:
+    return Path(chosen).expanduser().absolute() if chosen else None
 
 
 def _indexes(overrides: Overrides) -> tuple[Index, ...]:

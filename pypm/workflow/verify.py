@@ -30,9 +30,11 @@ from pypm.store.wheels import Store
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.inspection import Hashes, compare_folder
+from pypm.workflow.lockfile import read_lock_bytes
 from pypm.workflow.prepare import Preparation, Prepared, current_lock, foresee, prepare
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
+from pypm.workflow.signatures import signer
 from pypm.workflow.supply import required_hash
 
 
@@ -57,6 +59,8 @@ class VerifyOutcome:
     """As they were found; with `repair`, before it. Files of `.venv` are named below the project."""
     is_sound: bool
     """Whether nothing differs (any more)."""
+    signer: str | None = None
+    """Who signed the lock, where the project or the user says who may."""
     packages: int = 0
     files: int = 0
     """How many were hashed; hard links count once."""
@@ -69,6 +73,7 @@ class VerifyOutcome:
         return {
             "sound": self.is_sound,
             "digest": None if self.digest is None else f"sha256:{self.digest}",
+            "signer": self.signer,
             "packages": self.packages,
             "files": self.files,
             "size-bytes": self.size_bytes,
@@ -118,6 +123,7 @@ class _Inspection:
         self._hashes = Hashes()
         self._differences: list[Difference] = []
         self._witnesses: Counter[str] = Counter()
+        self._signer: str | None = None
         self.prepared: Prepared | None = None
         self.broken: list[Path] = []
         """Trees of the store that are not what was unpacked."""
@@ -147,6 +153,7 @@ class _Inspection:
         environment = None if self.prepared is None else self.prepared.environment
         return VerifyOutcome(
             digest=None if environment is None else environment.digest,
+            signer=self._signer,
             differences=tuple(self._differences),
             is_sound=not self._differences,
             packages=self._witnesses.total(),
@@ -158,6 +165,7 @@ class _Inspection:
     def _picks(self) -> Sequence[Pick]:
         context = self._context
         lock = current_lock(context, self._preparation)
+        self._signer = signer(context, read_lock_bytes(context) or b"")
         selection = choose_selection(self._preparation.selection, lock)
         return select(lock, context.interpreter.target, selection, settings=context.project.settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +24,13 @@ from pypm.cli.options import flag, index_flags, json_flag, resolution_flags
     help="Let this pin move; repeatable. `NAME==VERSION` moves it there.",
 )
 @flag("--merkle", is_flag=True, help="State the Merkle root of every wheel.")
+@flag("--sign", is_flag=True, help="Sign the lock, into pypm.lock.sig.")
+@flag(
+    "--key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The SSH key to sign with; otherwise the one that git signs with.",
+)
 @index_flags
 @resolution_flags
 @json_flag
@@ -36,6 +44,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     upgrade: bool,
     upgrade_package: tuple[str, ...],
     merkle: bool,
+    sign: bool,
+    key: Path | None,
     as_json: bool,
     **resolving: Any,
 ) -> int:
@@ -52,6 +62,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
         upgrade=upgrade,
         upgrade_packages=upgrade_package,
         merkle=merkle,
+        sign=sign or key is not None,
+        key=key,
     )
     with invocation.context(**resolving) as context:
         outcome = lock(context, request)
