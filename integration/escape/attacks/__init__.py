@@ -1,0 +1,1 @@
+"""One file an attack; see `docs/escape.md` for what a file may define."""

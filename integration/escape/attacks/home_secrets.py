@@ -1,0 +1,29 @@
+"""Read the caller's home, directly and by every detour that leads to another root.
+
+Keys and tokens in the home are what a malicious package looks for first.
+Source: the worms and stealers on public indexes; path_resolution(7).
+"""
+
+import os
+from pathlib import Path
+
+from attempt import FACTS, PROJECT, denied, hidden, works
+
+
+def prepare(arena):
+    arena.facts(secret=str(arena.home / ".ssh" / "id_secret"), outside=str(arena.place / "outside" / "secret"))
+
+
+def inside():
+    for name in ("secret", "outside"):
+        path = FACTS[name]
+        denied(f"{name} by its path", lambda path=path: Path(path).read_text())
+        for root in ("/proc/1/root", "/proc/self/root", "/proc/1/cwd/../../../../..", "/proc/thread-self/root"):
+            denied(f"{name} through {root}", lambda root=root, path=path: Path(root + path).read_text())
+        denied(f"{name} by ..", lambda path=path: Path("../" * 40 + path[1:]).read_text())
+    hidden("names in /home", lambda: set(os.listdir("/home")) - {"user", "sandbox"})
+    hidden("names in /root", lambda: [name for name in os.listdir("/root") if name != ".pyenv"])
+    denied("/etc/shadow", lambda: Path("/etc/shadow").read_text())
+    hidden("names beside the project", lambda: set(os.listdir(PROJECT.parent)) - {PROJECT.name})
+    works("the project", lambda: (PROJECT / "pyproject.toml").read_text())
+    works("a home to write to", lambda: (Path.home() / "x").write_text("x"))
