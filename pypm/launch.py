@@ -33,7 +33,22 @@ def main() -> NoReturn:
         os._exit(code)
     from pypm.cli.app import main as command_line
 
-    sys.exit(command_line())
+    _end(command_line())
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without waiting for threads: one may be reading from a server that sends nothing.
+
+    What failed or was interrupted has been told by now, and leaves what a killed process would leave.
+    """
+    if code == 0:
+        sys.exit(0)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # Nobody reads it any more.
+    os._exit(code)
 
 
 def replay(arguments: list[str]) -> int | None:

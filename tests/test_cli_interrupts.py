@@ -142,3 +142,23 @@ def remove_cache(place: Place) -> None:
     process = place.start("cache", "clean")
     process.communicate()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("words", [("lock", "--refresh"), ("sync", "--frozen")])
+def test_an_interrupt_does_not_wait_for_a_server_that_sends_nothing(
+    place: Place, words: tuple[str, ...]
+) -> None:
+    silence = Fault(delay_seconds=40)
+    for path in ("/simple/p0/", *(f"/files/p{number}-1.0-py3-none-any.whl" for number in range(PACKAGES))):
+        place.server.fault(path, silence)
+    asked = len(place.server.requests)
+    process = place.start(*words)
+    deadline = time.monotonic() + 20
+    while len(place.server.requests) == asked:
+        assert time.monotonic() < deadline, "nothing was asked"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, told = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert told.splitlines()[-1] == "Interrupted"
+    assert not (place.root / ".venv").exists()

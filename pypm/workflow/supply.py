@@ -100,10 +100,10 @@ class Supply:
         sizes = self._sizes(picks)
         stored: dict[int, StoredWheel] = {}
         with (
-            ThreadPoolExecutor(_PARALLEL_DOWNLOADS, thread_name_prefix="download") as downloads,
-            ThreadPoolExecutor(_PARALLEL_LARGE, thread_name_prefix="large") as large,
-            ThreadPoolExecutor(_PARALLEL_UNPACKING, thread_name_prefix="unpack") as unpacking,
-            _stopping(progress, downloads, large, unpacking),
+            _stopping(progress),
+            _pool(_PARALLEL_DOWNLOADS, "download") as downloads,
+            _pool(_PARALLEL_LARGE, "large") as large,
+            _pool(_PARALLEL_UNPACKING, "unpack") as unpacking,
         ):
             arriving: dict[Future[Path], int] = {
                 (large if sizes[number] >= _LARGE_BYTES else downloads).submit(
@@ -132,7 +132,7 @@ class Supply:
         """
         if len(picks) == 1:
             return [0]
-        with ThreadPoolExecutor(_PARALLEL_SIZES, thread_name_prefix="size") as pool:
+        with _pool(_PARALLEL_SIZES, "size") as pool:
             return list(pool.map(self._size_bytes, picks))
 
     def _size_bytes(self, pick: Pick) -> int:
@@ -243,14 +243,28 @@ def _required_artifact(pick: Pick) -> LockedArtifact:
 
 
 @contextmanager
-def _stopping(progress: ReportedProgress, *pools: ThreadPoolExecutor) -> Iterator[None]:
+def _stopping(progress: ReportedProgress) -> Iterator[None]:
     """Stop everything that is under way when the block fails or is interrupted."""
     try:
         yield
     except BaseException:
         progress.stop.set()
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
         raise
     finally:
         progress.close()
+
+
+@contextmanager
+def _pool(size: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads that is waited for, unless the block fails.
+
+    Then nobody waits: one of them may be reading from a server that sends nothing any more, and what it
+    leaves on the disk is what a killed process would leave.
+    """
+    pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
