@@ -34,6 +34,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run a command in the project's environment, inside the sandbox.",
     "shell": "Open a shell in the project's environment, inside the sandbox.",
     "verify": "Prove that the lock, the store and .venv are what was locked.",
+    "audit": "Ask the indexes whether they still vouch for what is locked.",
     "tree": "Show the locked packages as a tree.",
     "export": "Translate the lock into another format.",
     "python": "List and find Python interpreters.",
