@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test quick lint demo canary bench clean
+.PHONY: help setup test quick lint demo canary bench escape clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,6 +33,12 @@ canary: setup ## integration/my-lib: install, run, test, type-check, uninstall, 
 
 bench: setup ## Ratios beside uv and bubblewrap, measured in turn in one run
 	@$(BIN)/python -m integration.bench
+
+escape: setup ## Programs that try to get out of the sandbox, beside bubblewrap with its usual flags
+	@$(BIN)/python -m integration.escape --via run --via shell --via build --via hook --peer bwrap
+
+plugins: ## Build the plugins in C that come with pypm, warnings as errors
+	@$(MAKE) -C pypm/plugins/native
 
 clean: ## Remove what make made (not the cache)
 	rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis
