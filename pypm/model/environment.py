@@ -25,7 +25,7 @@ class Environment:
     project_layers: tuple[StoredWheel, ...] = ()
     """The project itself and other editable trees, as their editable wheels; not part of the digest."""
     base: Path
-    """A small generated layer: `pyvenv.cfg`, `bin/python`, scripts with their shebang, RECORD rows for them."""
+    """A small generated layer: `pyvenv.cfg`, `bin/python`, scripts with their shebang, RECORD rows."""
     direct_urls: tuple[tuple[str, str], ...] = ()
     """Package and the content of its `direct_url.json` (PEP 610), sorted; part of the generated layer."""
 

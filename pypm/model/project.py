@@ -136,7 +136,7 @@ class Project:
     """The project itself is built and installed (editable); false for a virtual project."""
     dynamic: frozenset[str]
     sandbox: Mapping[str, Any]
-    """`[tool.pypm.sandbox]` as written; `pypm.isolation` gives it meaning and refuses what it does not know."""
+    """`[tool.pypm.sandbox]` as written; `pypm.isolation` gives it meaning and refuses the unknown."""
     tool: Mapping[str, Any]
     """The rest of `[tool.pypm]`, for the rooms that own those keys."""
     scripts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

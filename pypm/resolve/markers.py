@@ -51,7 +51,7 @@ SYSTEMS = {
     "Emscripten": "emscripten",
     "Android": "android",
 }
-"""Values of `platform_system` that say exactly what a value of `sys_platform` says: they are read as that one.
+"""Values of `platform_system` that say what a value of `sys_platform` says: they are read as that one.
 FreeBSD and others are not among them, for their `sys.platform` ends with a version."""
 PYTHON_PLATFORMS = ("aix", "android", "emscripten", "ios", "linux", "darwin", "win32", "cygwin", "wasi")
 OTHER_SYSTEMS = ("FreeBSD", "NetBSD", "OpenBSD", "SunOS", "iOS", "iPadOS")
