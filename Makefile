@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test quick lint demo canary bench escape clean
+.PHONY: help setup test quick lint demo canary bench escape faults clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +39,9 @@ escape: setup ## Programs that try to get out of the sandbox, beside bubblewrap 
 
 plugins: ## Build the plugins in C that come with pypm, warnings as errors
 	@$(MAKE) -C pypm/plugins/native
+
+faults: setup ## Kill syncs at random moments and compare what the next one makes, file by file
+	@$(BIN)/python -m integration.faults
 
 clean: ## Remove what make made (not the cache)
 	rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis

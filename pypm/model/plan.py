@@ -20,8 +20,8 @@ class Selection:
     project: bool = True
     """Whether the project itself is installed (`--no-install-project` says no)."""
     dependencies: bool = True
-    """Whether the project's own dependencies are installed; false for `--only-group`, where packages that
-    they reach are left out."""
+    """Whether the project's own dependencies are installed; false for `--only-group`, where packages
+    that only they reach are left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
