@@ -356,11 +356,6 @@ def test_no_sync_prepares_nothing(place: Place) -> None:
     place.fails("run", "--no-sync", "true", code=1, says="not in the store", hints="`pypm sync`")
 
 
-def test_a_script_with_its_own_requirements_is_told_apart(place: Place) -> None:
-    (place.root / "s.py").write_text("# /// script\n# dependencies = []\n# ///\n")
-    place.fails("run", "s.py", code=2, says="PEP 723")
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -24,6 +24,13 @@ from pypm.cli.options import flag
     metavar="FILE",
     help="Take the dependencies over from a requirements file.",
 )
+@flag(
+    "--from",
+    "origin",
+    envvar=None,
+    metavar="FILE|auto",
+    help="Take over a pyproject.toml of poetry, pdm or uv, or a requirements file.",
+)
 @click.pass_obj
 def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     invocation: Invocation,
@@ -33,6 +40,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     name: str | None,
     description: str,
     requirements: Path | None,
+    origin: str | None,
 ) -> None:
     """Make a project in PATH, or here.
 
@@ -48,8 +56,11 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
             name=name or root.name,
             description=description,
             requirements=requirements,
+            origin=origin,
         )
-        written, kept = start(context, request)
-    for file in kept:
+        outcome = start(context, request)
+    for note in outcome.notes:
+        invocation.console.warn(note)
+    for file in outcome.kept:
         invocation.console.detail(f"`{file}` was there already and stays as it is")
-    invocation.console.step("Created", f"`{request.name}` in `{root}`: {', '.join(written)}")
+    invocation.console.step("Created", f"`{request.name}` in `{root}`: {', '.join(outcome.written)}")
