@@ -89,6 +89,15 @@ def choose(
     return Chosen(enabled=enabled, found=found, descriptor=descriptor, allowed=allowed)
 
 
+@dataclass(slots=True, kw_only=True)
+class _Host:
+    """A host that was started."""
+
+    link: Link
+    scratch: Path
+    is_loaded: bool = False
+
+
 class Session:
     """Calls hooks, in the order in which the project names its plugins. Use it as a context manager."""
 
@@ -96,7 +105,7 @@ class Session:
         self._chosen = tuple(chosen)
         self._surroundings = surroundings
         self._listener = listener
-        self._links: dict[str, tuple[Link, Path]] = {}
+        self._hosts: dict[str, _Host] = {}
 
     def __enter__(self) -> Session:
         return self
@@ -108,14 +117,25 @@ class Session:
 
     def close(self) -> None:
         """End all hosts and remove what they wrote; offers that were not taken are gone."""
-        for link, scratch in self._links.values():
-            link.close()
-            remove_tree(scratch)
-        self._links.clear()
+        for host in self._hosts.values():
+            host.link.close()
+            remove_tree(host.scratch)
+        self._hosts.clear()
 
     def wants(self, stage: Stage) -> bool:
         """Whether any plugin has a hook for this stage: only then is a context worth making."""
         return any(stage in item.descriptor.stages for item in self._chosen)
+
+    def warm(self, *stages: Stage) -> None:
+        """Start the hosts that these stages will need and do not wait for them.
+
+        What they need to come up passes while the caller does something else.
+
+        Raises: IsolationError: the sandbox could not be made.
+        """
+        for item in self._chosen:
+            if item.found.name not in self._hosts and not item.descriptor.stages.isdisjoint(stages):
+                self._start(item)
 
     def call(self, context: Context) -> tuple[Offer, ...]:
         """Call every plugin that wants `context.stage`; return the files that they offer, the first first.
@@ -132,9 +152,13 @@ class Session:
         )
 
     def _call(self, item: Chosen, context: Context) -> tuple[Offer, ...]:
-        link, scratch = self._links.get(item.found.name) or self._start(item)
-        handler = _Events(item.found.name, context, scratch, self._listener, link)
-        told = replace(context, scratch=str(scratch), options=item.enabled.options)
+        host = self._hosts.get(item.found.name) or self._start(item)
+        link = host.link
+        if not host.is_loaded:
+            load(link, item.found)
+            host.is_loaded = True
+        handler = _Events(item.found.name, context, host.scratch, self._listener, link)
+        told = replace(context, scratch=str(host.scratch), options=item.enabled.options)
         usual = _TRANSFER_SECONDS if context.stage in _TRANSFER_STAGES else _STAGE_SECONDS
         answer = link.exchange(
             {"do": "hook", "context": told.to_plain()},
@@ -155,7 +179,7 @@ class Session:
             raise handler.stopped(result)
         return tuple(handler.offers)
 
-    def _start(self, item: Chosen) -> tuple[Link, Path]:
+    def _start(self, item: Chosen) -> _Host:
         surroundings = self._surroundings
         with storage_errors("make a folder for a plugin"):
             scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=surroundings.scratch)).resolve()
@@ -168,9 +192,8 @@ class Session:
                 memory_bytes=item.enabled.memory_bytes,
             )
         link = Link(item.found.name, policy, tuple(host_command(surroundings.interpreter)))
-        self._links[item.found.name] = link, scratch
-        load(link, item.found)
-        return link, scratch
+        host = self._hosts[item.found.name] = _Host(link=link, scratch=scratch)
+        return host
 
 
 class _Events:

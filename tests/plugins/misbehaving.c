@@ -90,6 +90,7 @@ static int loop(void) {
     if (is("print")) for (;;) write(1, "again again again again again again again again\n", 48);
     if (is("progress")) for (;;) the_host->progress(the_user, 1, 0, "again");
     if (is("obedient")) {
+        the_host->log(the_user, PYPM_NOTE, "waiting");
         while (!the_host->cancelled(the_user)) usleep(1000);
         return 0;
     }

@@ -122,6 +122,7 @@ def test_constants_are_those_of_the_header() -> None:
     levels = {name: numbers.pop(name) for name in ("DEBUG", "NOTE", "WARNING", "ERROR")}
     assert list(levels.values()) == [abi.DEBUG, abi.NOTE, abi.WARNING, abi.ERROR]
     assert numbers == {stage.name: stage.bit for stage in Stage}
+    assert tuple(stage.value for stage in Stage) == abi.STAGES
 
 
 def test_the_header_is_plain_ascii_and_shipped_beside_the_code() -> None:

@@ -13,6 +13,7 @@ from pypm.digest import Sha256
 from pypm.errors import PluginError
 from pypm.plugins.descriptor import inspect
 from pypm.plugins.inside.context import Package, Stage
+from pypm.plugins.link import Link
 from pypm.plugins.permissions import Grants
 from tests.plugins.bench import Scene, needs_compiler, needs_sandbox
 
@@ -163,3 +164,30 @@ def test_callbacks_refuse_another_thread(scene: Scene) -> None:
 
 def test_a_process_that_is_waited_for_is_no_offence(scene: Scene) -> None:
     scene.misbehave("fork-and-wait")
+
+
+def test_a_host_can_be_started_ahead(scene: Scene) -> None:
+    with scene.session("polite") as session:
+        session.warm(Stage.POST_RUN)
+        assert not list(scene.scratch.iterdir()), "nobody wants this stage"
+        session.warm(Stage.PRE_RUN)
+        session.warm(Stage.PRE_RUN, Stage.POST_FETCH)
+        (started,) = scene.scratch.iterdir()
+        session.call(scene.context())
+        assert [started] == list(scene.scratch.iterdir())
+
+
+def test_an_interrupt_asks_the_hook_to_stop_and_goes_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    send = Link._send
+    monkeypatch.setattr(Link, "_send", lambda link, request: (asked.append(request), send(link, request))[1])
+
+    def interrupt(plugin: str, level: str, message: str) -> None:
+        raise KeyboardInterrupt
+
+    scene.heard.log = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        scene.misbehave("obedient")
+    assert [request["do"] for request in asked] == ["load", "hook", "cancel"]

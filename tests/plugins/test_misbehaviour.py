@@ -48,7 +48,8 @@ def test_in_a_hook(scene: Scene, how: str, reference: str, cause: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["hang", "spin", "deaf", "progress"])
-def test_a_hook_that_does_not_return(scene: Scene, how: str) -> None:
+def test_a_hook_that_does_not_return(scene: Scene, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pypm.plugins.link._GRACE_SECONDS", 0.2)
     with pytest.raises(PluginError) as caught:
         scene.misbehave(how, timeout_seconds=0.2)
     assert caught.value.reference == "plugin-timeout"

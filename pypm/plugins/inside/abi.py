@@ -10,6 +10,12 @@ ABI_VERSION = 1
 DEBUG, NOTE, WARNING, ERROR = range(4)
 OK, INVALID, REFUSED = range(3)
 
+STAGES = (
+    "pre-lock", "post-lock", "pre-sync", "pre-fetch", "post-fetch", "pre-build",
+    "post-build", "pre-install", "post-install", "post-sync", "pre-run", "post-run",
+)  # fmt: skip
+"""In the order of their bits."""
+
 TEXT = c.c_void_p
 """`const char *` that is read with a limit: `c_char_p` would walk any length before we could stop it."""
 

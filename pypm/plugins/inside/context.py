@@ -6,7 +6,7 @@ The fields are those of `pypm_context` in `pypm_plugin.h`, where each is explain
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -73,7 +73,10 @@ class Context:
 
     def to_plain(self) -> dict[str, Any]:
         """As data for JSON."""
-        return {**asdict(self), "stage": self.stage.value}
+        plain: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        # `asdict` copies every text; a sync has hundreds of packages.
+        packages = [{name: getattr(one, name) for name in Package.__slots__} for one in self.packages]
+        return {**plain, "stage": self.stage.value, "packages": packages}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Context:

@@ -9,7 +9,6 @@ from typing import Any
 
 from . import abi
 from .channel import Calls
-from .context import Context, Stage
 from .refusal import Refusal
 
 _NAME_BYTES = 64
@@ -57,8 +56,8 @@ class NativePlugin:
             "stages": _stages(found.stages),
         }
 
-    def call(self, context: Context) -> int:
-        """Call the hook; return what it returned."""
+    def call(self, context: dict[str, Any]) -> int:
+        """Call the hook; return what it returned. `context` is plain: dataclasses take long to import."""
         made = _Made(context)
         made.context.host = c.pointer(self._host)
         self._packages = made.addresses
@@ -140,39 +139,39 @@ class NativePlugin:
 class _Made:
     """A context in C's shape, with everything that it points to kept alive beside it."""
 
-    def __init__(self, context: Context) -> None:
-        packages = [self._package(package) for package in context.packages]
+    def __init__(self, context: dict[str, Any]) -> None:
+        packages = [_package(package) for package in context["packages"]]
         options = [
             abi.Option(struct_size=c.sizeof(abi.Option), key=_bytes(key), value=_bytes(value))
-            for key, value in context.options
+            for key, value in context["options"]
         ]
-        tags = [_bytes(tag) for tag in context.platform_tags]
+        tags = [_bytes(tag) for tag in context["platform_tags"]]
         self._kept = (packages, options, tags)
         self.addresses = {c.addressof(package): index for index, package in enumerate(packages)}
         self.context = abi.Context(
             struct_size=c.sizeof(abi.Context),
             abi_version=abi.ABI_VERSION,
-            stage=context.stage.bit,
-            stage_name=_bytes(context.stage.value),
+            stage=1 << abi.STAGES.index(context["stage"]),
+            stage_name=_bytes(context["stage"]),
             platform_tag_count=len(tags),
             platform_tags=(c.c_char_p * (len(tags) + 1))(*tags),
             option_count=len(options),
             options=(c.POINTER(abi.Option) * (len(options) + 1))(*map(c.pointer, options)),
             package_count=len(packages),
             packages=(c.POINTER(abi.Package) * (len(packages) + 1))(*map(c.pointer, packages)),
-            **{name: _bytes(getattr(context, name)) for name in _TEXTS},
-        )
-
-    @staticmethod
-    def _package(package: Any) -> abi.Package:
-        texts = ("name", "version", "artifact", "url", "sha256", "path", "tree")
-        return abi.Package(
-            struct_size=c.sizeof(abi.Package),
-            size_bytes=package.size_bytes,
-            **{name: _bytes(getattr(package, name)) for name in texts},
+            **{name: _bytes(context[name]) for name in _TEXTS},
         )
 
 
+def _package(package: dict[str, Any]) -> abi.Package:
+    return abi.Package(
+        struct_size=c.sizeof(abi.Package),
+        size_bytes=package["size_bytes"],
+        **{name: _bytes(package[name]) for name in _PACKAGE_TEXTS},
+    )
+
+
+_PACKAGE_TEXTS = ("name", "version", "artifact", "url", "sha256", "path", "tree")
 _TEXTS = (
     "pypm_version", "project_root", "lock_path", "lock_digest", "environment_path", "environment_digest",
     "interpreter", "interpreter_version", "scratch",
@@ -215,7 +214,7 @@ def _permissions(address: int | None) -> list[str]:
 
 
 def _stages(bits: int) -> list[str]:
-    unknown = bits & ~sum(stage.bit for stage in Stage)
+    unknown = bits >> len(abi.STAGES) << len(abi.STAGES)
     if unknown:
         raise Refusal("unknown-stage", f"wants stages that this pypm does not have (0x{unknown:x})")
-    return [stage.value for stage in Stage if bits & stage.bit]
+    return [stage for place, stage in enumerate(abi.STAGES) if bits & 1 << place]

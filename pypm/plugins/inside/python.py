@@ -92,8 +92,9 @@ class PythonPlugin:
             raise Refusal("missing-symbol", "has no `hook` that can be called")
         return described
 
-    def call(self, context: Context) -> int:
+    def call(self, plain: dict[str, Any]) -> int:
         """Call the hook; an exception counts as a failure that tells of itself."""
+        context = Context.from_plain(plain)
         self._host.show(context.packages)
         self._calls.begin()
         try:

@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 from .channel import Calls, Channel
-from .context import Context
 from .refusal import Refusal
 
 _LOST_CHILD = 70
@@ -31,7 +30,7 @@ def main() -> None:
                 plugin = _load(request, calls)
                 channel.send({"loaded": plugin.describe()})
             elif request["do"] == "hook":
-                result = plugin.call(Context.from_plain(request["context"]))
+                result = plugin.call(request["context"])
                 if os.getpid() != own_pid:
                     # A fork of the plugin came back from the hook: it must not answer a second time.
                     os._exit(_LOST_CHILD)
