@@ -25,5 +25,8 @@ def runtime_stack() -> dict[str, str]:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean, computed by torch."""
-    return float(torch.tensor(values, dtype=torch.float64).mean())
+    """Return the arithmetic mean, computed by torch (without numpy, which torch 2.3 does not require)."""
+    total = torch.zeros((), dtype=torch.float64)
+    for value in values:
+        total += value
+    return float(total / len(values))
