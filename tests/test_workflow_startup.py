@@ -96,6 +96,19 @@ def test_carriers_are_refused_by_name_and_allowed_by_name(
     pypm("run", "true", code=1)
 
 
+@pytest.mark.parametrize(
+    ("path", "content"), [("carrier.pth", b"/x\n"), ("carrier-1.0.data/purelib/sitecustomize.py", b"")]
+)
+def test_carriers_are_named_when_locking_reads_records(pypm: Line, path: str, content: bytes) -> None:
+    pypm.carrier({path: content, "carrier/more.pth": b""})
+    _, told = pypm("lock", "--merkle")
+    assert f"`carrier` brings code that runs without being asked for: `{path}`\n" in told
+    pypm.allow('["carrier"]')
+    (pypm.root / "pypm.lock").unlink()
+    _, told = pypm("lock", "--merkle")
+    assert "without being asked" not in told
+
+
 @needs_sandbox
 def test_a_pth_below_a_package_is_only_a_file(pypm: Line) -> None:
     pypm.carrier({"carrier/data.pth": b"import os\n", "carrier/sitecustomize.py": b""})

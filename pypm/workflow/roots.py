@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pypm.codec.merkle import record_root
 from pypm.codec.metadata import MetadataError
-from pypm.codec.record import parse_record
+from pypm.codec.record import RecordRow, parse_record
 from pypm.digest import sha256_file
 from pypm.index.download import archive_path
 from pypm.index.remote_zip import RangeIgnored, read_dist_info, read_remote_dist_info
@@ -21,6 +21,7 @@ from pypm.model.lock import Lock, LockedPackage
 from pypm.model.project import IndexSource, UrlSource
 from pypm.workflow.answers import is_for
 from pypm.workflow.context import Context
+from pypm.workflow.startup import KEY, allowed_names, announced
 from pypm.workflow.supply import Supply
 
 _PARALLEL = 16
@@ -66,29 +67,49 @@ def with_roots(context: Context, lock: Lock, *, every: bool) -> Lock:
         ThreadPoolExecutor(_PARALLEL, thread_name_prefix="record") as pool,
     ):
 
-        def root(pair: tuple[LockedPackage, LockedArtifact]) -> Sha256 | None:
-            found = _root(supply, *pair)
+        def record(pair: tuple[LockedPackage, LockedArtifact]) -> tuple[RecordRow, ...] | None:
+            rows = _record(supply, *pair)
             task.advance(1)
-            return found
+            return rows
 
-        roots = list(pool.map(root, wanted))
-    found = {_key(wheel): root for (_, wheel), root in zip(wanted, roots, strict=True) if root is not None}
+        records = list(pool.map(record, wanted))
+    pairs = [(*pair, rows) for pair, rows in zip(wanted, records, strict=True) if rows is not None]
+    _announce(context, pairs)
+    found = {_key(wheel): root for _, wheel, rows in pairs if (root := record_root(rows)) is not None}
     context.reporter.step("Read", f"the Merkle roots of {len(found)} of {len(wanted)} wheels")
     return _with_roots(lock, found)
 
 
-def _root(supply: Supply, package: LockedPackage, wheel: LockedArtifact) -> Sha256 | None:
+def _announce(
+    context: Context, records: Iterable[tuple[LockedPackage, LockedArtifact, tuple[RecordRow, ...]]]
+) -> None:
+    """Name packages with startup code that the project does not allow yet: a sync will refuse them."""
+    found = {
+        package.name: paths
+        for package, _, rows in records
+        if (paths := announced(row.path for row in rows))
+        and package.name not in allowed_names(context.project)
+    }
+    for name, paths in sorted(found.items()):
+        listed = ", ".join(f"`{path}`" for path in paths)
+        context.reporter.warn(
+            f"`{name}` brings code that runs without being asked for: {listed}",
+            hint=f"if you trust it, add it to `{KEY}` in `[tool.pypm]`",
+        )
+
+
+def _record(supply: Supply, package: LockedPackage, wheel: LockedArtifact) -> tuple[RecordRow, ...] | None:
     context = supply.context
     try:
         archive = archive_path(context.cache.wheels, wheel)
         if archive.is_file() and sha256_file(archive) == wheel.sha256:
-            return record_root(parse_record(read_dist_info(archive, ("RECORD",))["RECORD"]))
+            return parse_record(read_dist_info(archive, ("RECORD",))["RECORD"])
         for url in supply.urls(package, wheel):
             try:
                 content = read_remote_dist_info(context.client, url, ("RECORD",))["RECORD"]
             except FileNotFoundError:
                 continue
-            return record_root(parse_record(content))
+            return parse_record(content)
     except RangeIgnored:
         context.reporter.detail(f"The server of `{wheel.filename}` serves no ranges: it has no Merkle root")
     except MetadataError as error:

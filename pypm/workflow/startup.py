@@ -36,6 +36,25 @@ def allowed_names(project: Project) -> tuple[NormalizedName, ...]:
     return names
 
 
+def announced(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return the startup code among the files of a wheel that RECORD names.
+
+    Programs of entry points are not among them: RECORD does not know those.
+    """
+    # Late: a sync reads no RECORD.
+    from pypm.store.inside.layout import Scheme, find_wheel, place, startup_carrier
+    from pypm.store.inside.refusal import Refusal
+
+    paths = tuple(paths)
+    any_python = Scheme("lib/python3/site-packages", "include/site/python3")
+    try:
+        wheel = find_wheel(paths)
+        places = {path: place(path, wheel, any_python)[0] for path in paths}
+    except Refusal:
+        return ()  # Unpacking refuses it, too, and says why.
+    return tuple(path for path, target in places.items() if startup_carrier(target, any_python))
+
+
 def require_allowed(
     project: Project, wheels: Iterable[StoredWheel], editable: Iterable[StoredWheel]
 ) -> tuple[StoredWheel, ...]:
