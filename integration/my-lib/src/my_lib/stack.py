@@ -25,8 +25,5 @@ def runtime_stack() -> dict[str, str]:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean, computed by torch (without numpy, which torch 2.3 does not require)."""
-    total = torch.zeros((), dtype=torch.float64)
-    for value in values:
-        total += value
-    return float(total / len(values))
+    """Return the arithmetic mean, computed by torch (which warns that it found no numpy; it needs none here)."""
+    return float(torch.tensor(values, dtype=torch.float64).mean())
