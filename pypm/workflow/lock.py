@@ -159,6 +159,9 @@ def _with_roots(context: Context, request: LockRequest, after: Lock, before: Loc
 
 def _resolved(context: Context, request: LockRequest, before: Lock | None) -> Lock:
     """Resolve. What that takes is imported while the first connections open."""
+    from pypm.workflow.memory import share_one_heap
+
+    share_one_heap()
     context.client.open_ahead(index.url for index in context.indexes)
     from pypm.workflow.resolving import resolved
 
