@@ -153,6 +153,22 @@ resolution_flags = combined(
         help="When pre-releases may be chosen.",
     ),
     flag("--exclude-newer", metavar="DATE", help="Ignore files uploaded after this date, or `7 days` ago."),
+    flag(
+        "--no-build",
+        multiple=True,
+        is_flag=False,
+        flag_value="*",
+        metavar="[NAME]",
+        help="Take wheels only: of this package, or of all; repeatable.",
+    ),
+    flag(
+        "--no-binary",
+        multiple=True,
+        is_flag=False,
+        flag_value="*",
+        metavar="[NAME]",
+        help="Take source distributions only: of this package, or of all; repeatable.",
+    ),
 )
 
 json_flag = flag("--json", "as_json", is_flag=True, help="Print JSON.", envvar="PYPM_JSON")

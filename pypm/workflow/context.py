@@ -12,9 +12,11 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pypm.errors import ConfigurationError
+from packaging.utils import InvalidName, NormalizedName, canonicalize_name
+
+from pypm.errors import ConfigurationError, UsageError
 from pypm.files import remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, Index, Project
 from pypm.paths import Cache, environment_folder, lock_file, project_file
@@ -174,9 +176,21 @@ class Context:
             "prerelease": settings.prerelease,
             "exclude_newer": settings.exclude_newer,
         }
-        given = {name: value for name, value in asked.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+        for kind, words in (("no_build", settings.no_build), ("no_binary", settings.no_binary)):
+            names = [_package_name(kind, word) for word in words if word != "*"]
+            given[kind] = getattr(project.settings, kind) or len(names) < len(words)
+            given[f"{kind}_package"] = (*getattr(project.settings, f"{kind}_package"), *names)
         return replace(
             project,
             indexes=(*settings.indexes, *project.indexes),
-            settings=replace(project.settings, **given),  # type: ignore[arg-type]
+            settings=replace(project.settings, **given),
         )
+
+
+def _package_name(kind: str, word: str) -> NormalizedName:
+    try:
+        return canonicalize_name(word, validate=True)
+    except InvalidName as error:
+        flag = kind.replace("_", "-")
+        raise UsageError(f"`--{flag} {word}` does not name a package", reference="malformed-name") from error

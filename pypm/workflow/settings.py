@@ -48,6 +48,10 @@ class Overrides:
     resolution: str | None = None
     prerelease: str | None = None
     exclude_newer: str | None = None
+    no_build: tuple[str, ...] = ()
+    """Names of packages to take wheels only of; `*` is every package."""
+    no_binary: tuple[str, ...] = ()
+    """Names of packages to take source distributions only of; `*` is every package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,8 @@ class Settings:
     resolution: str | None
     prerelease: str | None
     exclude_newer: str | None
+    no_build: tuple[str, ...]
+    no_binary: tuple[str, ...]
     files: tuple[Path, ...]
     """The configuration files that were looked for, whether or not they exist."""
     allowed_signers: Path | None = None
@@ -104,6 +110,8 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         resolution=overrides.resolution,
         prerelease=overrides.prerelease,
         exclude_newer=overrides.exclude_newer,
+        no_build=overrides.no_build,
+        no_binary=overrides.no_binary,
         files=configuration_files(overrides, environ),
     )
 
