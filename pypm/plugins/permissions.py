@@ -100,6 +100,17 @@ def allow(plugin: str, wanted: tuple[Wanted, ...], grants: Grants, variables: Ma
     )
 
 
+def allowed_lines(allowed: Allowed) -> tuple[str, ...]:
+    """Say in one line each what a plugin gets; nothing for one that gets nothing."""
+    lines: list[str] = []
+    if allowed.hosts:
+        lines.append("network to " + ", ".join(f"`{host}:{port}`" for host, port in allowed.hosts))
+    lines += ["reading the packages"] * allowed.packages + ["reading the project"] * allowed.project
+    lines += [f"reading `{path}`" for path in allowed.paths]
+    lines += [f"the variable `{name}`" for name, _ in allowed.variables]
+    return tuple(lines)
+
+
 def _check(kind: str, what: str) -> None:
     """Raises: MalformedError that goes on from "which"."""
     if kind == "net":

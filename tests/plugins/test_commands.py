@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pypm.cli.app import main
+from pypm.digest import sha256_hex
+from pypm.errors import PluginError
+from pypm.plugins.inside.context import Package, Stage
+from pypm.workflow.context import Context
+from pypm.workflow.plugins import open_session, plugin_hashes, told
+from pypm.workflow.report import SilentReporter
+from pypm.workflow.settings import Overrides, load_settings
 from tests.plugins.bench import needs_compiler, needs_sandbox
 
 PROJECT = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>=3.10'\n"
@@ -77,3 +86,43 @@ def test_new_writes_over_nothing(here: Path, capsys: pytest.CaptureFixture[str])
     assert main(["plugin", "new", "../x"]) == 1
     assert main(["plugin", "check", "nothing"]) == 1
     assert "the plugin `nothing` is not installed" in capsys.readouterr().err
+
+
+class Told(SilentReporter):
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.details: list[str] = []
+        self.warnings: list[tuple[str, str | None]] = []
+
+    def detail(self, text: str) -> None:
+        self.details.append(text)
+
+    def warn(self, text: str, *, hint: str | None = None) -> None:
+        self.warnings.append((text, hint))
+
+
+@needs_sandbox
+@needs_compiler
+def test_a_command_opens_the_projects_plugins(
+    here: Path, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLUGIN_TOKEN", "t0ken")
+    reporter = Told()
+    with Context(load_settings(Overrides()), reporter) as context:
+        assert open_session(context) is None, "there is no project"
+    use(here, "[tool.pypm.plugins.polite]\nallow-env = ['PLUGIN_*']\n")
+    shutil.copy(library / "pypm_polite.so", here / "plugins")
+    with Context(load_settings(Overrides()), reporter) as context:
+        pins = plugin_hashes(context)
+        assert pins == {"polite": sha256_hex((library / "pypm_polite.so").read_bytes())}
+        session = open_session(context, pins)
+        assert session is not None
+        with session:
+            session.call(replace(told(context, Stage.PRE_RUN), packages=(Package(name="sample"),)))
+        with pytest.raises(PluginError, match="not the one that the lock names"):
+            open_session(context, {"polite": sha256_hex(b"")})
+    assert reporter.details[0] == "the plugin `polite` is granted the variable `PLUGIN_TOKEN`"
+    assert "polite: token=t0ken" in reporter.details
+    assert "polite: 1 of 2 half way" in reporter.details
+    assert reporter.warnings == [("polite: `sample`: look at this", "or do not")]
