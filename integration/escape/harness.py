@@ -152,7 +152,7 @@ class Arena:
         real_reach = subprocess.run(["runuser", "-u", self.user, "--", "test", "-x", str(real)], check=False)
         if reach.returncode == 0 and real_reach.returncode == 0:
             return [sys.executable]
-        # The checkout's interpreter may lie in root's home; another of the same version loads the same wheels.
+        # The checkout's may lie in root's home; another of the same version loads the same wheels.
         for folder in ("/usr/local/bin", "/usr/bin"):
             other = Path(folder) / f"python3.{sys.version_info.minor}"
             if other.exists():
@@ -301,6 +301,8 @@ def attempt(arena: Arena, attack: ModuleType, way: str, peer: Path | None = None
         else:
             printed = arena.enter(way, name, getattr(attack, "FLAGS", ()))
         checks = read(printed)
+    except (OSError, subprocess.SubprocessError) as error:
+        checks = (Check(verdict="silent", name="the harness", detail=f"{type(error).__name__}: {error}"),)
     finally:
         found = [
             Check(verdict="escaped" if bad else "denied", name=what, detail="seen from outside")

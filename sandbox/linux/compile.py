@@ -110,7 +110,9 @@ def _mount(policy: Policy, index: int, mount: Mount) -> Iterator[op.Operation]:
     if mount.kind in (MountKind.BIND, MountKind.DEVICE):
         device = mount.kind is MountKind.DEVICE
         source = mount.source or target
-        yield op.bind(source, target, writable=mount.writable, optional=mount.optional, device=device)
+        # A device node is the host's own: its mode and owner stay, whoever may write to the device.
+        writable = mount.writable and not device
+        yield op.bind(source, target, writable=writable, optional=mount.optional, device=device)
     elif mount.kind is MountKind.OVERLAY:
         yield op.overlay(target, mount.layers)
     elif mount.kind is MountKind.TMPFS:

@@ -47,6 +47,7 @@ AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
 # asm-generic/fcntl.h
+F_GETFL = 3
 LOCK_SH = 1
 LOCK_EX = 2
 LOCK_NB = 4
@@ -122,6 +123,7 @@ CALLS = {
         **_SAME_CALLS,
         "capset": 126,
         "clone": 56,
+        "fcntl": 72,
         "flock": 73,
         "ioctl": 16,
         "keyctl": 250,
@@ -140,6 +142,7 @@ CALLS = {
         **_SAME_CALLS,
         "capset": 91,
         "clone": 220,
+        "fcntl": 25,
         "flock": 32,
         "ioctl": 29,
         "keyctl": 219,

@@ -6,7 +6,7 @@ import os
 
 from sandbox.errors import SetupError
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 """Of the plan's layout; a stored plan of another version must be compiled again."""
 
 

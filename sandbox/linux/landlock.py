@@ -28,7 +28,9 @@ def restrict(writable: tuple[str, ...], descriptors: tuple[int, ...]) -> int:
     """Confine this thread to reading everywhere and writing below `writable`; return the ABI or 0.
 
     `descriptors` are handed to the payload: reopening them through `/dev/stdout` and the like must go on
-    working, so the files behind them are allowed too.
+    working, so the files behind them are allowed too, for what they are open for and no more. The way through
+    `/proc/self/fd` passes by the sandbox's mounts, so that this is the only wall there: without it a file
+    that was handed in for reading could be written, protected ones of the project among them.
     """
     abi = syscalls.landlock_abi()
     if abi == 0:
@@ -45,11 +47,27 @@ def restrict(writable: tuple[str, ...], descriptors: tuple[int, ...]) -> int:
         for path in writable:
             _allow_path(ruleset, path, handled & ~(MAKE_CHAR | MAKE_BLOCK))
         for descriptor in descriptors:
-            _allow_descriptor(ruleset, descriptor, handled & ~(MAKE_CHAR | MAKE_BLOCK))
+            if rights := handled & _rights_of(descriptor):
+                _allow_descriptor(ruleset, descriptor, rights)
         syscalls.landlock_restrict_self(ruleset)
     finally:
         os.close(ruleset)
     return abi
+
+
+def _rights_of(descriptor: int) -> int:
+    """What an open descriptor already allows; a folder that was handed in is meant as a whole."""
+    try:
+        mode = syscalls.status_flags(descriptor) & os.O_ACCMODE
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            return ~(MAKE_CHAR | MAKE_BLOCK)
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        return 0  # Closed by the caller; there will be no rule for it.
+    reading = 0 if mode == os.O_WRONLY else EXECUTE | READ_FILE
+    writing = 0 if mode == os.O_RDONLY else WRITE_FILE | TRUNCATE
+    return reading | writing | IOCTL_DEV
 
 
 def _allow_path(ruleset: int, path: str, access: int) -> None:

@@ -52,15 +52,15 @@ def mirror(context: Context, path: str) -> None:
     if stat.S_ISLNK(status.st_mode):
         symlink(context, path, os.readlink(path))  # noqa: PTH115 - no pathlib on this path
     else:
-        bind(context, path, path, writable=False, optional=True, device=False)
+        bind(context, path, path, writable=False, optional=True, device=False, follow=True)
 
 
 def bind(  # noqa: PLR0913, PLR0917 - the operation's own fields
-    context: Context, source: str, target: str, writable: bool, optional: bool, device: bool
+    context: Context, source: str, target: str, writable: bool, optional: bool, device: bool, follow: bool
 ) -> None:
     """Show a host path, read-only unless `writable`, never with set-user-id files, devices only if asked."""
     try:
-        copy = syscalls.open_tree(c.AT_FDCWD, source, c.OPEN_TREE_CLONE | c.AT_RECURSIVE | os.O_CLOEXEC)
+        copy = _copied(source, follow=follow)
     except FileNotFoundError:
         if optional:
             return
@@ -76,10 +76,22 @@ def bind(  # noqa: PLR0913, PLR0917 - the operation's own fields
     forget(context, target)
 
 
+def _copied(source: str, *, follow: bool) -> int:
+    """A detached copy of a host's tree; without `follow` no symbolic link may lie on the way to it."""
+    flags = c.OPEN_TREE_CLONE | c.AT_RECURSIVE | os.O_CLOEXEC
+    if follow:
+        return syscalls.open_tree(c.AT_FDCWD, source, flags)
+    here = _opened(c.AT_FDCWD, source, c.RESOLVE_NO_SYMLINKS | c.RESOLVE_NO_MAGICLINKS)
+    try:
+        return syscalls.open_tree(here, "", flags | c.AT_EMPTY_PATH)
+    finally:
+        os.close(here)
+
+
 def overlay(context: Context, target: str, layers: tuple[str, ...]) -> None:
     """One read-only tree of many; overlayfs wants two at least, a single one is a bind."""
     if len(layers) == 1:
-        bind(context, layers[0], target, writable=False, optional=False, device=False)
+        bind(context, layers[0], target, writable=False, optional=False, device=False, follow=True)
         return
     configuration = syscalls.fsopen("overlay")
     try:
@@ -296,8 +308,13 @@ def forget(context: Context, target: str) -> None:
 
 def _walk(folder: int, path: str) -> int:
     """An O_PATH descriptor of an existing path below `folder`, without passing through any link."""
+    return _opened(folder, path, _WALK)
+
+
+def _opened(folder: int, path: str, resolve: int) -> int:
+    """An O_PATH descriptor; `resolve` forbids links, and a link that is met is told."""
     try:
-        return syscalls.openat2(folder, path, _PATH, _WALK)
+        return syscalls.openat2(folder, path, _PATH, resolve)
     except OSError as error:
         if error.errno == errno.ELOOP:
             hint = "replace the link by what it leads to, or name its destination in the policy"

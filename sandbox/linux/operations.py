@@ -62,8 +62,13 @@ def mirror(path: str) -> Operation:
 
 
 def bind(source: str, target: str, *, writable: bool, optional: bool, device: bool = False) -> Operation:
-    """Show a host path."""
-    return ("bind", source, target, writable, optional, device)
+    """Show a host path; one under its own name is taken at its word, so no link may lead elsewhere.
+
+    What was judged is what is mounted then, though somebody exchange a folder for a link in the meantime.
+    The system's own optional files may be links: nobody but root can change those.
+    """
+    follow = optional or device or source != target
+    return ("bind", source, target, writable, optional, device, follow)
 
 
 def overlay(target: str, layers: tuple[str, ...]) -> Operation:

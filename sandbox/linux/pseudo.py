@@ -30,7 +30,10 @@ _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 def devices(context: Context) -> None:
     """Six harmless nodes of the host's, and a pty file system of the sandbox's own."""
     for name in _NODES:
-        mounts.bind(context, f"/dev/{name}", f"/dev/{name}", writable=True, optional=False, device=True)
+        path = f"/dev/{name}"
+        # Read-only concerns the node, which is the host's: uid 0 could take everybody's right to write to
+        # `/dev/null`. Writing to the device itself is not the file system's business.
+        mounts.bind(context, path, path, writable=False, optional=False, device=True, follow=True)
     for name, destination in _LINKS:
         mounts.symlink(context, f"/dev/{name}", destination)
     point = mounts.mount_point(context, "/dev/pts", directory=True)

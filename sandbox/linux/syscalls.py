@@ -174,6 +174,11 @@ def flock(descriptor: int, operation: int) -> None:
     _call("flock", descriptor, operation)
 
 
+def status_flags(descriptor: int) -> int:
+    """How a descriptor was opened. Source: fcntl(2), F_GETFL."""
+    return _call("fcntl", descriptor, c.F_GETFL)
+
+
 def wait_readable(descriptor: int) -> None:
     """Block until `descriptor` can be read; a pidfd can when its process is dead. Source: ppoll(2)."""
     request = bytearray(descriptor.to_bytes(4, "little") + c.POLLIN.to_bytes(4, "little"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox import Command, Mount, Network, SetupError, run
+from sandbox import Command, Mount, Network, SetupError, probe, run
 from tests.sandbox.conftest import Ended, names, policy, python, run_spawned, shell
 
 Launch = Callable[..., Ended]
@@ -276,3 +277,57 @@ def test_a_working_directory_that_is_not_there(namespaces: None) -> None:
     with pytest.raises(SetupError, match="working directory") as caught:
         run_spawned(policy(), ("true",), cwd="/no/such")
     assert caught.value.stage == "cwd" and caught.value.hint
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_device_nodes_keep_their_attributes() -> None:
+    before = Path("/dev/null").stat()
+    script = (
+        "import os\n"
+        "for change in (lambda: os.chmod('/dev/null', 0o666), lambda: os.utime('/dev/null')):\n"
+        "    try: change()\n"
+        "    except OSError as error: print(error.errno)\n"
+        "print(os.write(os.open('/dev/null', os.O_WRONLY | os.O_CREAT | os.O_TRUNC), b'four'))"
+    )
+    assert run_spawned(policy(), python(script)).stdout == "30\n30\n4\n"
+    assert Path("/dev/null").stat().st_mode == before.st_mode
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_a_stream_is_reopened_for_what_it_is_open_for_alone(project: Path) -> None:
+    kept, log = project / "kept", project / "log"
+    kept.write_text("kept")
+    log.write_text("earlier")
+    script = (
+        "import os\n"
+        "R, W = os.O_RDONLY, os.O_WRONLY\n"
+        "for number, flags in ((0, R), (0, os.O_RDWR), (0, W), (2, W), (2, R)):\n"
+        "    try: os.open(f'/proc/self/fd/{number}', flags); print('opened')\n"
+        "    except OSError as error: print(error.errno)"
+    )
+    with kept.open() as stream, log.open("a") as errors, (project / "out").open("w") as out:
+        descriptors = {"stdin": stream.fileno(), "stdout": out.fileno(), "stderr": errors.fileno()}
+        run(policy(), Command(argv=python(script), cwd="/", **descriptors))
+    # Where the kernel has no Landlock the streams are as the host gave them.
+    refused = str(errno.EACCES) if probe().landlock_abi else "opened"
+    assert (project / "out").read_text().split() == ["opened", refused, refused, "opened", refused]
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_a_folder_is_no_stream(project: Path) -> None:
+    # It would open everything above and below it through the host's mounts. No interpreter starts with one.
+    folder = os.open(project, os.O_RDONLY)
+    try:
+        with pytest.raises(SetupError):
+            run(policy(), Command(argv=shell("true"), cwd="/", stdin=folder))
+    finally:
+        os.close(folder)
+
+
+@pytest.mark.usefixtures("namespaces")
+@pytest.mark.parametrize("writable", [False, True])
+def test_a_bind_under_its_own_name_passes_no_link(project: Path, writable: bool) -> None:
+    (project / "elsewhere").mkdir()
+    (project / "link").symlink_to("elsewhere")
+    with pytest.raises(SetupError, match="symbolic link"):
+        run(policy(Mount.bind(f"{project}/link", writable=writable)), Command(argv=shell("true"), cwd="/"))

@@ -23,8 +23,13 @@ def outside(arena, way):
     bad = (arena.place / "git-owned").exists()
     shutil.rmtree(project)
     (arena.place / "git-owned").unlink(missing_ok=True)
-    return arena.enter("run", "bare_repository", ()) + b"@%s|a command of the planted repository|ran outside\n" % (b"escaped" if bad else b"denied")
+    return arena.enter(
+        "run", "bare_repository", ()
+    ) + b"@%s|a command of the planted repository|ran outside\n" % (b"escaped" if bad else b"denied")
 
 
 def inside():
-    works("git inside", lambda: subprocess.run(["git", "status"], check=True, capture_output=True).returncode == 0)
+    works(
+        "git inside",
+        lambda: subprocess.run(["git", "status"], check=True, capture_output=True).returncode == 0,
+    )

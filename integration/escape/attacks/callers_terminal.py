@@ -23,9 +23,16 @@ def prepare(arena):
 
 def inside():
     host_device = os.stat("/dev/pts").st_dev
-    hidden("a descriptor of another pty file system", lambda: [
-        number for number in range(3) if stat.S_ISCHR(os.fstat(number).st_mode)
-        and os.fstat(number).st_rdev >> 8 in range(136, 144) and os.fstat(number).st_dev != host_device])
+    hidden(
+        "a descriptor of another pty file system",
+        lambda: [
+            number
+            for number in range(3)
+            if stat.S_ISCHR(os.fstat(number).st_mode)
+            and os.fstat(number).st_rdev >> 8 in range(136, 144)
+            and os.fstat(number).st_dev != host_device
+        ],
+    )
     denied("the console", lambda: os.open("/dev/console", os.O_RDWR))
     denied("tty0", lambda: os.open("/dev/tty0", os.O_RDWR))
     works("a terminal", lambda: os.isatty(1) and FACTS is not None)

@@ -15,4 +15,9 @@ def inside():
     denied("a limit for cores", lambda: resource.setrlimit(resource.RLIMIT_CORE, (1 << 20, 1 << 20)))
     done = subprocess.run([sys.executable, "-I", "-c", "import os; os.abort()"], check=False, cwd="/tmp")
     works("crashing", lambda: done.returncode == -6)
-    hidden("a core", lambda: [name for folder in ("/tmp", PROJECT) for name in os.listdir(folder) if name.startswith("core")])
+    hidden(
+        "a core",
+        lambda: [
+            name for folder in ("/tmp", PROJECT) for name in os.listdir(folder) if name.startswith("core")
+        ],
+    )

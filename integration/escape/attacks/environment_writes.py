@@ -16,11 +16,30 @@ WAYS = ("run", "shell", "hook", "build")
 def inside():
     prefix, base = Path(sys.prefix), Path(sys.base_prefix)
     site = Path(sysconfig.get_path("purelib"))
-    for path in (site / "planted.pth", site / "sitecustomize.py", prefix / "bin" / "planted", prefix / "pyvenv.cfg", Path(sys.base_exec_prefix) / "planted", Path(os.__file__), Path(os.__file__).parent / "__pycache__" / "planted.pyc", Path("/usr/bin/planted"), Path("/etc/ld.so.cache"), Path("/etc/passwd"), Path("/usr/lib/planted.so"), Path(sys.executable).resolve()):
-        denied(f"writing {path.name} in {path.parent.name}", lambda path=path: os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)))
+    for path in (
+        site / "planted.pth",
+        site / "sitecustomize.py",
+        prefix / "bin" / "planted",
+        prefix / "pyvenv.cfg",
+        Path(sys.base_exec_prefix) / "planted",
+        Path(os.__file__),
+        Path(os.__file__).parent / "__pycache__" / "planted.pyc",
+        Path("/usr/bin/planted"),
+        Path("/etc/ld.so.cache"),
+        Path("/etc/passwd"),
+        Path("/usr/lib/planted.so"),
+        Path(sys.executable).resolve(),
+    ):
+        denied(
+            f"writing {path.name} in {path.parent.name}",
+            lambda path=path: os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)),
+        )
         denied(f"chmod of {path.parent.name}", lambda path=path: os.chmod(path.parent, 0o777))
         denied(f"times of {path.parent.name}", lambda path=path: os.utime(path.parent))
-    denied("moving the environment away", lambda: os.rename(PROJECT / ".venv", PROJECT / "moved") if (PROJECT / ".venv").exists() else 1 / 0)
+    denied(
+        "moving the environment away",
+        lambda: os.rename(PROJECT / ".venv", PROJECT / "moved") if (PROJECT / ".venv").exists() else 1 / 0,
+    )
     denied("a link out of the read-only tree", lambda: os.link(os.__file__, PROJECT / "linked"))
     denied("a link of a system file", lambda: os.link("/usr/bin/true", PROJECT / "linked-true"))
     works("importing", lambda: __import__("json") and base.exists())

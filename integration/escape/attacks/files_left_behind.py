@@ -31,7 +31,12 @@ def afterwards(arena):
     for folder in (arena.project / _FOLDER, arena.place / "built" / _FOLDER):
         for path in folder.rglob("*") if folder.exists() else ():
             mode = path.lstat().st_mode
-            bad = bool(mode & 0o4000) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or (bool(mode & 0o2000) and path.is_file())
+            bad = (
+                bool(mode & 0o4000)
+                or stat.S_ISCHR(mode)
+                or stat.S_ISBLK(mode)
+                or (bool(mode & 0o2000) and path.is_file())
+            )
             yield f"{path.name} on the host", bad
 
 
@@ -46,13 +51,23 @@ def inside():
     denied("fchmod u+s", lambda: os.fchmod(opened, 0o4755))
     denied("fchmodat u+s", lambda: os.chmod("program", 0o4755, dir_fd=os.open(folder, os.O_RDONLY)))
     denied("fchmodat2 u+s", lambda: call("fchmodat2", -100, bytes(program), 0o4755, 0))
-    denied("fchmodat2 u+s with high bits", lambda: call("fchmodat2", -100, bytes(program), 0o4755 | 1 << 32, 0))
+    denied(
+        "fchmodat2 u+s with high bits", lambda: call("fchmodat2", -100, bytes(program), 0o4755 | 1 << 32, 0)
+    )
     old = compiled(_OLD)
     for letter, name in (("o", "open"), ("c", "creat"), ("m", "mknod"), ("t", "O_TMPFILE")):
-        denied(f"{name} with the bit", lambda letter=letter: run(old, letter, str(folder / f"by-{letter}"), str(folder)))
+        denied(
+            f"{name} with the bit",
+            lambda letter=letter: run(old, letter, str(folder / f"by-{letter}"), str(folder)),
+        )
     denied("a character device", lambda: os.mknod(folder / "device", stat.S_IFCHR | 0o666, os.makedev(1, 1)))
     denied("a block device", lambda: os.mknod(folder / "disk", stat.S_IFBLK | 0o666, os.makedev(254, 0)))
-    denied("file capabilities", lambda: os.setxattr(program, "security.capability", bytes.fromhex("0100000200000020000000000000000000000000")))
+    denied(
+        "file capabilities",
+        lambda: os.setxattr(
+            program, "security.capability", bytes.fromhex("0100000200000020000000000000000000000000")
+        ),
+    )
     denied("trusted attributes", lambda: os.setxattr(program, "trusted.overlay.opaque", b"y"))
     denied("giving a file away", lambda: os.chown(program, 0, 0))
     works("chmod +x", lambda: os.chmod(program, 0o755))

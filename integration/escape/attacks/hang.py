@@ -13,7 +13,10 @@ def outside(arena, way):
     started = time.monotonic()
     done = arena.host([*arena.pypm, "run", "--timeout", "2s", *arena.inner("hang")], cwd=arena.project)
     late = time.monotonic() - started > 15 or done.returncode != 124
-    return done.stdout + b"@%s|going on|status %d\n@done||\n" % (b"escaped" if late else b"denied", done.returncode)
+    return done.stdout + b"@%s|going on|status %d\n@done||\n" % (
+        b"escaped" if late else b"denied",
+        done.returncode,
+    )
 
 
 def inside():

@@ -11,14 +11,21 @@ from attempt import FACTS, PROJECT, denied, hidden, works
 
 
 def prepare(arena):
-    arena.facts(secret=str(arena.home / ".ssh" / "id_secret"), outside=str(arena.place / "outside" / "secret"))
+    arena.facts(
+        secret=str(arena.home / ".ssh" / "id_secret"), outside=str(arena.place / "outside" / "secret")
+    )
 
 
 def inside():
     for name in ("secret", "outside"):
         path = FACTS[name]
         denied(f"{name} by its path", lambda path=path: Path(path).read_text())
-        for root in ("/proc/1/root", "/proc/self/root", "/proc/1/cwd/../../../../..", "/proc/thread-self/root"):
+        for root in (
+            "/proc/1/root",
+            "/proc/self/root",
+            "/proc/1/cwd/../../../../..",
+            "/proc/thread-self/root",
+        ):
             denied(f"{name} through {root}", lambda root=root, path=path: Path(root + path).read_text())
         denied(f"{name} by ..", lambda path=path: Path("../" * 40 + path[1:]).read_text())
     hidden("names in /home", lambda: set(os.listdir("/home")) - {"user", "sandbox"})

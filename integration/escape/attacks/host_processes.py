@@ -34,7 +34,10 @@ def inside():
     denied("scheduling a host's pid", lambda: os.sched_setaffinity(victim, {0}))
     denied("the priority of a host's pid", lambda: os.setpriority(os.PRIO_PROCESS, victim, 19))
     denied("limits of a host's pid", lambda: __import__("resource").prlimit(victim, 7))
-    hidden("processes besides ours", lambda: [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > 500])
+    hidden(
+        "processes besides ours",
+        lambda: [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > 500],
+    )
     works("a process of one's own", lambda: subprocess.run(["true"], check=True).returncode == 0)
     child = subprocess.Popen(["sleep", "20"])
     works("a signal to it", lambda: child.kill() is None and child.wait() == -signal.SIGKILL)

@@ -41,7 +41,16 @@ def _connect(address, kind=socket.SOCK_STREAM):
 def inside():
     denied("an abstract socket", lambda: _connect("\0" + FACTS["name"]))
     denied("an abstract socket's datagrams", lambda: _connect("\0" + FACTS["name"], socket.SOCK_DGRAM))
-    known = (FACTS["path"], "/run/docker.sock", "/var/run/docker.sock", "/run/dbus/system_bus_socket", "/run/systemd/private", "/run/systemd/notify", "/dev/log", "/tmp/.X11-unix/X0")
+    known = (
+        FACTS["path"],
+        "/run/docker.sock",
+        "/var/run/docker.sock",
+        "/run/dbus/system_bus_socket",
+        "/run/systemd/private",
+        "/run/systemd/notify",
+        "/dev/log",
+        "/tmp/.X11-unix/X0",
+    )
     for path in known:
         denied(path.rpartition("/")[2], lambda path=path: _connect(path))
     works("a socket of one's own", lambda: socket.socketpair() and True)

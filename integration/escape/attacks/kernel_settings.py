@@ -8,8 +8,49 @@ from pathlib import Path
 
 from attempt import denied, works
 
-_SETTINGS = ("kernel/core_pattern", "kernel/modprobe", "kernel/hostname", "kernel/panic", "kernel/sysrq", "kernel/randomize_va_space", "vm/drop_caches", "vm/overcommit_memory", "vm/panic_on_oom", "fs/binfmt_misc/register", "fs/suid_dumpable", "net/ipv4/ip_forward", "user/max_user_namespaces", "kernel/unprivileged_bpf_disabled", "kernel/yama/ptrace_scope", "kernel/ns_last_pid")
-_OTHERS = ("/proc/sysrq-trigger", "/proc/mtrr", "/proc/irq/default_smp_affinity", "/proc/acpi/wakeup", "/proc/scsi/scsi", "/proc/kcore", "/proc/kmsg", "/proc/dynamic_debug/control", "/proc/latency_stats", "/sys/kernel/uevent_helper", "/sys/fs/cgroup/release_agent", "/sys/fs/cgroup/cgroup.procs", "/sys/power/state", "/sys/kernel/debug/x", "/dev/mem", "/dev/kmsg", "/dev/kvm", "/dev/vda", "/dev/sda", "/dev/loop-control", "/dev/net/tun", "/dev/vsock", "/dev/uinput")
+_SETTINGS = (
+    "kernel/core_pattern",
+    "kernel/modprobe",
+    "kernel/hostname",
+    "kernel/panic",
+    "kernel/sysrq",
+    "kernel/randomize_va_space",
+    "vm/drop_caches",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "fs/binfmt_misc/register",
+    "fs/suid_dumpable",
+    "net/ipv4/ip_forward",
+    "user/max_user_namespaces",
+    "kernel/unprivileged_bpf_disabled",
+    "kernel/yama/ptrace_scope",
+    "kernel/ns_last_pid",
+)
+_OTHERS = (
+    "/proc/sysrq-trigger",
+    "/proc/mtrr",
+    "/proc/irq/default_smp_affinity",
+    "/proc/acpi/wakeup",
+    "/proc/scsi/scsi",
+    "/proc/kcore",
+    "/proc/kmsg",
+    "/proc/dynamic_debug/control",
+    "/proc/latency_stats",
+    "/sys/kernel/uevent_helper",
+    "/sys/fs/cgroup/release_agent",
+    "/sys/fs/cgroup/cgroup.procs",
+    "/sys/power/state",
+    "/sys/kernel/debug/x",
+    "/dev/mem",
+    "/dev/kmsg",
+    "/dev/kvm",
+    "/dev/vda",
+    "/dev/sda",
+    "/dev/loop-control",
+    "/dev/net/tun",
+    "/dev/vsock",
+    "/dev/uinput",
+)
 
 
 def inside():

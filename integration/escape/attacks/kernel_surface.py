@@ -14,7 +14,17 @@ def inside():
     denied("io_uring", lambda: call("io_uring_setup", 8, buffer))
     denied("bpf", lambda: call("bpf", 0, buffer, 72))
     denied("userfaultfd", lambda: call("userfaultfd", 1))
-    denied("perf_event_open", lambda: call("perf_event_open", ctypes.create_string_buffer((1).to_bytes(4, "little") + (120).to_bytes(4, "little") + bytes(112)), 0, -1, -1, 0))
+    denied(
+        "perf_event_open",
+        lambda: call(
+            "perf_event_open",
+            ctypes.create_string_buffer((1).to_bytes(4, "little") + (120).to_bytes(4, "little") + bytes(112)),
+            0,
+            -1,
+            -1,
+            0,
+        ),
+    )
     denied("fanotify", lambda: call("fanotify_init", 0x200, 0))
     denied("kexec", lambda: call("kexec_load", 0, 0, 0, 0))
     denied("a kernel module", lambda: call("init_module", buffer, 0, b""))

@@ -22,7 +22,11 @@ def outside(arena, way):
         started = time.monotonic()
         done = arena.host([*arena.pypm, *command], cwd=arena.project)
         bad = done.returncode != 0 or time.monotonic() - started > 15
-        shown += b"@%s|stopping `pypm %s`|status %d\n" % (b"escaped" if bad else b"denied", command[0].encode(), done.returncode)
+        shown += b"@%s|stopping `pypm %s`|status %d\n" % (
+            b"escaped" if bad else b"denied",
+            command[0].encode(),
+            done.returncode,
+        )
     process.kill()
     process.wait()
     return shown

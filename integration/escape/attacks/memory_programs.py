@@ -21,6 +21,16 @@ def _copy(program):
 
 
 def inside():
-    works("executing from memory", lambda: subprocess.run([_copy("/usr/bin/true")], check=True).returncode == 0)
-    denied("reading a secret from there", lambda: subprocess.run([_copy("/usr/bin/cat"), FACTS["secret"]], check=True, capture_output=True))
-    denied("mounting from there", lambda: subprocess.run([_copy("/usr/bin/mount"), "-t", "tmpfs", "x", "/tmp"], check=True, capture_output=True))
+    works(
+        "executing from memory", lambda: subprocess.run([_copy("/usr/bin/true")], check=True).returncode == 0
+    )
+    denied(
+        "reading a secret from there",
+        lambda: subprocess.run([_copy("/usr/bin/cat"), FACTS["secret"]], check=True, capture_output=True),
+    )
+    denied(
+        "mounting from there",
+        lambda: subprocess.run(
+            [_copy("/usr/bin/mount"), "-t", "tmpfs", "x", "/tmp"], check=True, capture_output=True
+        ),
+    )

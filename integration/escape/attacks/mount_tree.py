@@ -17,7 +17,14 @@ def inside():
     denied("a bind over a mask", lambda: call("mount", b"/tmp", b"/proc/bus", b"", 4096, 0))
     denied("remount writable", lambda: call("mount", b"", bytes(PROJECT / ".git"), b"", 32 | 4096, 0))
     denied("propagation", lambda: call("mount", b"", b"/", b"", 1 << 20, 0))
-    for path in ("/proc/keys", "/proc/bus", "/proc/sys", str(PROJECT / "pyproject.toml"), str(PROJECT / ".git"), "/"):
+    for path in (
+        "/proc/keys",
+        "/proc/bus",
+        "/proc/sys",
+        str(PROJECT / "pyproject.toml"),
+        str(PROJECT / ".git"),
+        "/",
+    ):
         denied(f"umount {os.path.basename(path) or '/'}", lambda path=path: call("umount2", path.encode(), 2))
     denied("open_tree", lambda: call("open_tree", -100, b"/", 1))
     denied("fsopen", lambda: call("fsopen", b"tmpfs", 0))

@@ -8,7 +8,16 @@ import subprocess
 
 from attempt import call, compiled, denied, run, works
 
-_KINDS = {"USER": 0x10000000, "NS": 0x20000, "PID": 0x20000000, "NET": 0x40000000, "IPC": 0x8000000, "UTS": 0x4000000, "CGROUP": 0x2000000, "TIME": 0x80}
+_KINDS = {
+    "USER": 0x10000000,
+    "NS": 0x20000,
+    "PID": 0x20000000,
+    "NET": 0x40000000,
+    "IPC": 0x8000000,
+    "UTS": 0x4000000,
+    "CGROUP": 0x2000000,
+    "TIME": 0x80,
+}
 _CLONE3 = r"""
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -27,8 +36,14 @@ def inside():
     denied("NEWUSER with others", lambda: call("unshare", 0x10020000))
     denied("high bits", lambda: call("unshare", 0x10000000 | 1 << 32))
     denied("clone3", lambda: run(compiled(_CLONE3)))
-    denied("the program unshare", lambda: subprocess.run(["unshare", "-Ur", "true"], check=True, capture_output=True))
+    denied(
+        "the program unshare",
+        lambda: subprocess.run(["unshare", "-Ur", "true"], check=True, capture_output=True),
+    )
     for name in ("user", "mnt", "pid", "net"):
-        denied(f"setns to one's own {name}", lambda name=name: call("setns", os.open(f"/proc/self/ns/{name}", os.O_RDONLY), 0))
+        denied(
+            f"setns to one's own {name}",
+            lambda name=name: call("setns", os.open(f"/proc/self/ns/{name}", os.O_RDONLY), 0),
+        )
     works("a thread", lambda: __import__("threading").Thread(target=int).start() is None)
     works("unshare of descriptors", lambda: call("unshare", 0x400) == 0)

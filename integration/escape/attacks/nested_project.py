@@ -19,7 +19,10 @@ def outside(arena, way):
     bad = arena.token.encode() in done.stdout
     for path in (nested / "pyproject.toml", nested / "pypm.lock"):
         path.unlink(missing_ok=True)
-    shown = b"@%s|a grant of the planted project|%s\n" % (b"escaped" if bad else b"denied", done.stdout[-150:].replace(b"\n", b" "))
+    shown = b"@%s|a grant of the planted project|%s\n" % (
+        b"escaped" if bad else b"denied",
+        done.stdout[-150:].replace(b"\n", b" "),
+    )
     return shown + arena.enter("run", "nested_project", ())
 
 

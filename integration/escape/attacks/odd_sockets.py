@@ -7,7 +7,26 @@ import socket
 
 from attempt import NUMBERS, call, denied, works
 
-_FAMILIES = {"PACKET": 17, "VSOCK": 40, "ALG": 38, "XDP": 44, "TIPC": 30, "BLUETOOTH": 31, "CAN": 29, "RDS": 21, "KEY": 15, "QIPCRTR": 42, "SMC": 43, "PPPOX": 24, "LLC": 26, "IUCV": 32, "KCM": 41, "X25": 9, "AX25": 3, "NFC": 39}
+_FAMILIES = {
+    "PACKET": 17,
+    "VSOCK": 40,
+    "ALG": 38,
+    "XDP": 44,
+    "TIPC": 30,
+    "BLUETOOTH": 31,
+    "CAN": 29,
+    "RDS": 21,
+    "KEY": 15,
+    "QIPCRTR": 42,
+    "SMC": 43,
+    "PPPOX": 24,
+    "LLC": 26,
+    "IUCV": 32,
+    "KCM": 41,
+    "X25": 9,
+    "AX25": 3,
+    "NFC": 39,
+}
 
 
 def inside():
@@ -16,7 +35,16 @@ def inside():
         denied(f"AF_{name}, datagrams", lambda number=number: call("socket", number, 2, 0))
     denied("AF_VSOCK with high bits", lambda: call("socket", 40 | 1 << 32, 1, 0))
     denied("AF_TIPC pair", lambda: socket.socketpair(30, socket.SOCK_STREAM))
-    for name, number in {"AUDIT": 9, "KOBJECT_UEVENT": 15, "NETFILTER": 12, "GENERIC": 16, "XFRM": 6, "SOCK_DIAG": 4, "CRYPTO": 21, "CONNECTOR": 11}.items():
+    for name, number in {
+        "AUDIT": 9,
+        "KOBJECT_UEVENT": 15,
+        "NETFILTER": 12,
+        "GENERIC": 16,
+        "XFRM": 6,
+        "SOCK_DIAG": 4,
+        "CRYPTO": 21,
+        "CONNECTOR": 11,
+    }.items():
         denied(f"NETLINK_{name}", lambda number=number: call("socket", 16, 3, number))
     denied("NETLINK_GENERIC with high bits", lambda: call("socket", 16, 3, 16 | 1 << 32))
     works("the list of interfaces", lambda: [name for _, name in socket.if_nameindex()])

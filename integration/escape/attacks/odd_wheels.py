@@ -12,7 +12,7 @@ from pathlib import Path
 from attempt import works
 
 WAYS = ("build",)
-_BACKEND = '''\
+_BACKEND = """\
 import base64, hashlib, os, zipfile
 MODE, AIM = {mode!r}, {aim!r}
 NAME = "evil-0-py3-none-any.whl"
@@ -50,8 +50,25 @@ def build_wheel(folder, *_, **__):
     return NAME
 
 build_editable = build_wheel
-'''
-_MODES = ("link", "link to a folder", "fifo", "folder", "sparse", "name leads out", "absolute name", "entry leads out", "absolute entry", "data leads out", "link entry", "python script", "python entry point", "data overwrites", "set-user-id", "ordinary")
+"""
+_MODES = (
+    "link",
+    "link to a folder",
+    "fifo",
+    "folder",
+    "sparse",
+    "name leads out",
+    "absolute name",
+    "entry leads out",
+    "absolute entry",
+    "data leads out",
+    "link entry",
+    "python script",
+    "python entry point",
+    "data overwrites",
+    "set-user-id",
+    "ordinary",
+)
 
 
 def outside(arena, way):
@@ -75,14 +92,18 @@ def outside(arena, way):
         if python.exists() and b"ELF" not in python.read_bytes()[:4]:
             found.append("replaced bin/python")
         for name in ("bin/activate", "pyvenv.cfg"):
-            if (venv / name).exists() and ("#!python" in (venv / name).read_text() or "home = /tmp\n" in (venv / name).read_text()):
+            if (venv / name).exists() and (
+                "#!python" in (venv / name).read_text() or "home = /tmp\n" in (venv / name).read_text()
+            ):
                 found.append(f"replaced {name}")
         for path in venv.rglob("*") if venv.exists() else ():
             if path.is_symlink() and str(Path(os.path.realpath(path))).startswith(str(aim)):
                 found.append(f"link {path.name}")
             elif not path.is_symlink() and path.is_file() and path.stat().st_mode & 0o6000:
                 found.append(f"set-id {path.name}")
-            elif path.is_file() and path.name.startswith("evil") and arena.token.encode() in path.read_bytes():
+            elif (
+                path.is_file() and path.name.startswith("evil") and arena.token.encode() in path.read_bytes()
+            ):
                 found.append("the secret in the store")
         if done.returncode == -9:
             found.append("hangs")
@@ -92,7 +113,11 @@ def outside(arena, way):
         if mode == "ordinary":
             shown += b"@%s|an ordinary wheel|%s\n" % (b"works" if done.returncode == 0 else b"broken", said)
         else:
-            shown += b"@%s|%s|%s\n" % (b"escaped" if found else b"denied", mode.encode(), (", ".join(found) + " ").encode() + said)
+            shown += b"@%s|%s|%s\n" % (
+                b"escaped" if found else b"denied",
+                mode.encode(),
+                (", ".join(found) + " ").encode() + said,
+            )
         shutil.rmtree(project)
     return shown + b"@done||\n"
 

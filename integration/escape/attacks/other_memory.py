@@ -26,6 +26,8 @@ def inside():
         denied(f"PTRACE_SEIZE of {name}", lambda pid=pid: call("ptrace", 0x4206, pid, 0, 0))
         denied(f"process_vm_readv of {name}", lambda pid=pid: _read(pid))
         denied(f"kcmp of {name}", lambda pid=pid: call("kcmp", os.getpid(), pid, 0, 0, 0))
-        denied(f"pidfd_getfd of {name}", lambda pid=pid: call("pidfd_getfd", call("pidfd_open", pid, 0), 0, 0))
+        denied(
+            f"pidfd_getfd of {name}", lambda pid=pid: call("pidfd_getfd", call("pidfd_open", pid, 0), 0, 0)
+        )
     works("a signal to the sibling", sibling.kill)
     works("its end", lambda: sibling.wait() == -9)

@@ -34,10 +34,15 @@ def prepare(arena):
 
 
 def _search(text):
-    done = subprocess.run([sys.executable, "-I", "-c", _SEARCH, "self"], input=text, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _SEARCH, "self"], input=text, capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 
 def inside():
     hidden("the secret in a fresh process", lambda: _search(FACTS["reversed"]))
-    works("finding what is there", lambda: _search("rabnes_desrever"[::-1][::-1]) >= 0 and _search("terces_desrever") > 0)
+    works(
+        "finding what is there",
+        lambda: _search("rabnes_desrever"[::-1][::-1]) >= 0 and _search("terces_desrever") > 0,
+    )

@@ -8,15 +8,57 @@ import os
 from attempt import PROJECT, works
 
 WAYS = ("run", "hook")
-_NAMES = ("json", "platform", "sysconfig", "struct", "typing", "subprocess", "pypm", "sandbox", "click", "httpx", "packaging", "zipfile", "ssl", "ctypes", "signal", "tomllib", "site", "sitecustomize", "usercustomize", "re", "ast", "rich", "psutil", "prctl", "pyroute2", "findpython", "_socket", "encodings")
+_NAMES = (
+    "json",
+    "platform",
+    "sysconfig",
+    "struct",
+    "typing",
+    "subprocess",
+    "pypm",
+    "sandbox",
+    "click",
+    "httpx",
+    "packaging",
+    "zipfile",
+    "ssl",
+    "ctypes",
+    "signal",
+    "tomllib",
+    "site",
+    "sitecustomize",
+    "usercustomize",
+    "re",
+    "ast",
+    "rich",
+    "psutil",
+    "prctl",
+    "pyroute2",
+    "findpython",
+    "_socket",
+    "encodings",
+)
 
 
 def outside(arena, way):
     shown = arena.enter("run", "planted_modules", ())
     marker = arena.place / "outside" / "module-owned"
-    for command in (["lock"], ["lock", "--upgrade"], ["sync", "--reinstall"], ["run", "true"], ["python", "list"], ["tree"], ["export"], ["sandbox", "info"], ["-n", "sync"]):
+    for command in (
+        ["lock"],
+        ["lock", "--upgrade"],
+        ["sync", "--reinstall"],
+        ["run", "true"],
+        ["python", "list"],
+        ["tree"],
+        ["export"],
+        ["sandbox", "info"],
+        ["-n", "sync"],
+    ):
         arena.host([*arena.pypm, *command], cwd=arena.project)
-        shown += b"@%s|pypm %s|imports nothing of the project\n" % (b"escaped" if marker.exists() else b"denied", " ".join(command).encode())
+        shown += b"@%s|pypm %s|imports nothing of the project\n" % (
+            b"escaped" if marker.exists() else b"denied",
+            " ".join(command).encode(),
+        )
         marker.unlink(missing_ok=True)
     for name in _NAMES:
         (arena.project / f"{name}.py").unlink(missing_ok=True)

@@ -11,7 +11,14 @@ from attempt import call, denied, hidden, works
 
 
 def inside():
-    hidden("capabilities", lambda: [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("Cap") and int(line.split()[1], 16)])
+    hidden(
+        "capabilities",
+        lambda: [
+            line
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith("Cap") and int(line.split()[1], 16)
+        ],
+    )
     works("no_new_privs is on", lambda: "NoNewPrivs:\t1" in Path("/proc/self/status").read_text())
     denied("taking it back", lambda: call("prctl", 38, 0, 0, 0, 0))
     denied("taking the filter back", lambda: call("prctl", 22, 0, 0, 0, 0))
@@ -26,4 +33,7 @@ def inside():
         path = f"/usr/bin/{program}"
         if os.path.exists(path):
             hidden(f"{program} with its bit", lambda path=path: not os.statvfs(path).f_flag & os.ST_NOSUID)
-    works("an ordinary program", lambda: subprocess.run(["/usr/bin/id", "-u"], check=True, capture_output=True).stdout != b"0\n")
+    works(
+        "an ordinary program",
+        lambda: subprocess.run(["/usr/bin/id", "-u"], check=True, capture_output=True).stdout != b"0\n",
+    )

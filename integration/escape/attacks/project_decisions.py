@@ -12,20 +12,48 @@ from pathlib import Path
 from attempt import PROJECT, denied, hidden, works
 
 WAYS = ("run", "shell", "hook", "bwrap")
-_FILES = ("pyproject.toml", "pypm.lock", "pypm.lock.sig", ".git/config", ".git/hooks/pre-commit", ".git/HEAD", ".git/commondir", ".git/config.worktree", ".git/info/attributes", ".git/modules/x", ".envrc", ".env", ".python-version", ".pre-commit-config.yaml", ".vscode/tasks.json", ".idea/workspace.xml", ".github/workflows/x.yml", ".gitlab-ci.yml", ".circleci/config.yml", ".venv/bin/python", ".venv/bin/activate", ".venv/pyvenv.cfg")
+_FILES = (
+    "pyproject.toml",
+    "pypm.lock",
+    "pypm.lock.sig",
+    ".git/config",
+    ".git/hooks/pre-commit",
+    ".git/HEAD",
+    ".git/commondir",
+    ".git/config.worktree",
+    ".git/info/attributes",
+    ".git/modules/x",
+    ".envrc",
+    ".env",
+    ".python-version",
+    ".pre-commit-config.yaml",
+    ".vscode/tasks.json",
+    ".idea/workspace.xml",
+    ".github/workflows/x.yml",
+    ".gitlab-ci.yml",
+    ".circleci/config.yml",
+    ".venv/bin/python",
+    ".venv/bin/activate",
+    ".venv/pyvenv.cfg",
+)
 _KEPT = ("pyproject.toml", "pypm.lock", ".git", ".venv")
 _BEFORE = {}
 
 
 def prepare(arena):
     _BEFORE["names"] = {str(path.relative_to(arena.project)) for path in arena.project.rglob("*")}
-    _BEFORE["bytes"] = {name: (arena.project / name).read_bytes() for name in ("pyproject.toml", "pypm.lock", ".git/config")}
+    _BEFORE["bytes"] = {
+        name: (arena.project / name).read_bytes() for name in ("pyproject.toml", "pypm.lock", ".git/config")
+    }
 
 
 def afterwards(arena):
     tops = {name.split("/")[0] for name in _FILES}
     new = {str(path.relative_to(arena.project)) for path in arena.project.rglob("*")} - _BEFORE["names"]
-    yield "something planted: " + " ".join(sorted(name for name in new if name.split("/")[0] in tops)[:4]), any(name.split("/")[0] in tops for name in new)
+    yield (
+        "something planted: " + " ".join(sorted(name for name in new if name.split("/")[0] in tops)[:4]),
+        any(name.split("/")[0] in tops for name in new),
+    )
     for name, content in _BEFORE["bytes"].items():
         path = arena.project / name
         bad = not path.is_file() or path.read_bytes() != content

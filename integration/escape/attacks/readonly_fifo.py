@@ -32,7 +32,10 @@ def afterwards(arena):
 
 
 def inside():
-    denied("writing into it", lambda: os.write(os.open(PROJECT / ".git" / "control", os.O_WRONLY | os.O_NONBLOCK), b"x"))
+    denied(
+        "writing into it",
+        lambda: os.write(os.open(PROJECT / ".git" / "control", os.O_WRONLY | os.O_NONBLOCK), b"x"),
+    )
 
     def own():
         os.mkfifo("/tmp/fifo")

@@ -25,11 +25,19 @@ def outside(arena, way):
         arena.facts(kind="file", given=str(given))
         with given.open() as stream, log.open("a") as errors:
             command = [*arena.pypm, "run", *arena.inner("standard_streams")]
-            printed += arena.finish(arena.start(command, cwd=arena.project, stdin=stream, stderr=errors)).stdout
+            printed += arena.finish(
+                arena.start(command, cwd=arena.project, stdin=stream, stderr=errors)
+            ).stdout
     arena.facts(kind="folder")
     folder = os.open(arena.place, os.O_RDONLY)
     try:
-        command = [*arena.pypm, "run", "sh", "-c", "cat outside/kept /proc/self/fd/0/outside/kept && echo '@escaped|a folder as standard input|read'; exec </dev/null; python attack/attempt.py standard_streams"]
+        command = [
+            *arena.pypm,
+            "run",
+            "sh",
+            "-c",
+            "cat outside/kept /proc/self/fd/0/outside/kept && echo '@escaped|a folder as standard input|read'; exec </dev/null; python attack/attempt.py standard_streams",
+        ]
         return printed + arena.finish(arena.start(command, cwd=arena.project, stdin=folder)).stdout
     finally:
         os.close(folder)
@@ -38,8 +46,14 @@ def outside(arena, way):
 def inside():
     if FACTS["kind"] == "folder":
         return
-    denied(f"writing to standard input ({os.path.basename(FACTS['given'])})", lambda: os.open("/proc/self/fd/0", os.O_RDWR))
+    denied(
+        f"writing to standard input ({os.path.basename(FACTS['given'])})",
+        lambda: os.open("/proc/self/fd/0", os.O_RDWR),
+    )
     denied("truncating standard input", lambda: os.truncate("/proc/self/fd/0", 0))
     denied("reading standard error", lambda: os.read(os.open("/proc/self/fd/2", os.O_RDONLY), 10))
     works("reading standard input anew", lambda: os.read(os.open("/dev/stdin", os.O_RDONLY), 10))
-    works("writing standard error anew", lambda: os.write(os.open("/dev/stderr", os.O_WRONLY | os.O_APPEND), b"."))
+    works(
+        "writing standard error anew",
+        lambda: os.write(os.open("/dev/stderr", os.O_WRONLY | os.O_APPEND), b"."),
+    )

@@ -41,5 +41,7 @@ def inside():
                 ticks.write(".")
             time.sleep(0.05)
         os._exit(0)
+    while not (PROJECT / _TICKS).exists():
+        time.sleep(0.01)
     os.write(1, b"@done||\n")
     time.sleep(30)

@@ -26,7 +26,10 @@ def outside(arena, way):
     leaked = written = False
     script = "cat src/data/secret; echo x > src/data/planted-by-swap"
     for _ in range(25):
-        done = arena.host([*arena.pypm, "run", "--read-only", "--allow-write", "src/data", "sh", "-c", script], cwd=arena.project)
+        done = arena.host(
+            [*arena.pypm, "run", "--read-only", "--allow-write", "src/data", "sh", "-c", script],
+            cwd=arena.project,
+        )
         leaked |= arena.token.encode() in done.stdout
         written |= (arena.place / "outside" / "planted-by-swap").exists()
     process.kill()

@@ -19,10 +19,24 @@ def outside(arena, way):
         link = arena.project / name
         for destination in (target / "made-by-set-up", target):
             link.symlink_to(destination)
-            done = arena.host([*arena.pypm, "run", "sh", "-c", f"cat {name}/secret; echo x > {name}/planted; echo x > {name}"], cwd=arena.project)
+            done = arena.host(
+                [
+                    *arena.pypm,
+                    "run",
+                    "sh",
+                    "-c",
+                    f"cat {name}/secret; echo x > {name}/planted; echo x > {name}",
+                ],
+                cwd=arena.project,
+            )
             link.unlink(missing_ok=True)
             bad = sorted(os.listdir(target)) != before or arena.token.encode() in done.stdout
-            shown += b"@%s|%s -> %s|%s\n" % (b"escaped" if bad else b"denied", name.encode(), destination.name.encode(), done.stdout[-80:].replace(b"\n", b" "))
+            shown += b"@%s|%s -> %s|%s\n" % (
+                b"escaped" if bad else b"denied",
+                name.encode(),
+                destination.name.encode(),
+                done.stdout[-80:].replace(b"\n", b" "),
+            )
     return shown + arena.enter("run", "symlinked_mount_point", ())
 
 

@@ -15,11 +15,17 @@ def inside():
     buffer = __import__("ctypes").create_string_buffer(b"x")
     for number in (0, 1, 2):
         for name, request in (("TIOCSTI", TIOCSTI), ("TIOCLINUX", TIOCLINUX)):
-            denied(f"{name} on {number}", lambda number=number, request=request: call("ioctl", number, request, buffer))
+            denied(
+                f"{name} on {number}",
+                lambda number=number, request=request: call("ioctl", number, request, buffer),
+            )
             for high in (1 << 32, 1 << 63 - 1, 0xFFFFFFFF << 32):
                 value = (request | high) & 0xFFFFFFFFFFFFFFFF
                 value -= (1 << 64) if value >> 63 else 0
-                denied(f"{name} with high bits on {number}", lambda number=number, value=value: call("ioctl", number, value, buffer))
+                denied(
+                    f"{name} with high bits on {number}",
+                    lambda number=number, value=value: call("ioctl", number, value, buffer),
+                )
     master, slave = os.openpty()
     denied("TIOCSTI on a terminal of one's own", lambda: fcntl.ioctl(slave, TIOCSTI, b"x"))
     works("a terminal of one's own", lambda: os.write(slave, b"x") and os.read(master, 1) == b"x")
