@@ -25,5 +25,5 @@ def runtime_stack() -> dict[str, str]:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the arithmetic mean, computed by torch (which warns that it found no numpy; it needs none here)."""
+    """Return the arithmetic mean, computed by torch (which warns that it found no numpy and needs none)."""
     return float(torch.tensor(values, dtype=torch.float64).mean())
