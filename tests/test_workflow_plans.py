@@ -134,6 +134,16 @@ def test_a_damaged_plan_is_no_plan(tmp_path_factory: pytest.TempPathFactory, con
     assert plans.load(str(path), key()) is None
 
 
+def test_a_plan_with_one_byte_changed_is_no_plan(tmp_path: Path) -> None:
+    path = tmp_path / "plan"
+    plans.save(str(path), key(), plans.Facts((), (), ()), {"word": "true"})
+    whole = path.read_bytes()
+    assert plans.load(str(path), key()) == {"word": "true"}
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert plans.load(str(path), key()) is None
+
+
 def test_a_plan_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = saved(tmp_path)
     # Whoever wrote the plan is neither us nor root.

@@ -216,10 +216,15 @@ def _listing(folder: str) -> tuple[str, ...] | None:
     return tuple(sorted(name for name in names if name.endswith(_MODULE_SUFFIXES) or name.isidentifier()))
 
 
+_CHECKSUM_KEY = 0x7079706D
+"""Tells damage, not malice: who can write the user's cache folder needs no plan to do harm."""
+
+
 def save(path: str, key: tuple[Any, ...], facts: Facts, payload: Any) -> None:
     """Write a plan beside its place and rename it in. A disk that refuses costs speed, nothing else."""
     beside = f"{path}.{os.getpid()}"
     content = marshal.dumps((key, facts.files, facts.kinds, facts.listings, payload))
+    content = _imp.source_hash(_CHECKSUM_KEY, content) + content
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         with open(beside, "wb") as stream:
@@ -239,6 +244,9 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
             if os.fstat(stream.fileno()).st_uid not in (0, os.geteuid()):
                 return None  # In a cache that several users share, another one could decide what we run.
             content = stream.read()
+        checksum, content = content[:8], content[8:]
+        if checksum != _imp.source_hash(_CHECKSUM_KEY, content):
+            return None  # Damaged data can keep `marshal` busy for minutes, or make it ask for all memory.
         known_key, files, kinds, listings, payload = marshal.loads(content)  # noqa: S302 - our own file
     except (OSError, EOFError, ValueError, TypeError):
         return None
