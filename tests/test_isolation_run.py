@@ -102,6 +102,14 @@ def test_protected_files_are_protected_whether_they_exist_or_not(scene: Scene) -
     assert {"pyproject.toml", "pypm.lock", "pypm.lock.sig", ".git", ".envrc", ".vscode", ".github"} <= names
 
 
+def test_no_bare_repository_can_be_planted_where_there_is_no_other(scene: Scene) -> None:
+    assert "HEAD" in protected(scene.policy(), scene.root)
+    (scene.root / ".git").mkdir()
+    assert "HEAD" in protected(scene.policy(), scene.root), "an empty folder is no repository"
+    (scene.root / ".git" / "HEAD").touch()
+    assert "HEAD" not in protected(scene.policy(), scene.root), "git finds the real one first"
+
+
 def test_rarer_protected_files_are_protected_where_they_exist(scene: Scene) -> None:
     assert scene.root / "Jenkinsfile" in policy_facts(scene.root)
     (scene.root / "Jenkinsfile").touch()

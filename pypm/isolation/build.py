@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,6 +62,11 @@ class BuildLayout:
     """`SOURCE_DATE_EPOCH`, seconds."""
 
 
+_LARGEST_FILE_BYTES = 8 << 30
+"""What a build may write into one file, well beyond the largest wheels: a sparse file of many terabytes costs
+a backend nothing, and whoever hashes it afterwards a day."""
+
+
 def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Mapping[str, str]) -> Policy:
     """Describe what a build hook may see and use: the source, its requirements, the system's compiler.
 
@@ -98,7 +103,7 @@ def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Map
         ),
         network=limited.network(options),
         environment=tuple(sorted(variables.items())),
-        limits=limited.limits(options),
+        limits=replace(limited.limits(options), file_size_bytes=_LARGEST_FILE_BYTES),
         hostname="pypm",
         home=str(_HOME),
         require=limited.guarantees(options),

@@ -11,6 +11,7 @@ Who opens `.git` for commits with `allow-write` leaves that one way open; hooks 
 
 What the table cannot cover is a repository planted below the root (`src/.git`): git finds it when somebody
 works inside that folder. `git config --global safe.bareRepository explicit` covers the bare half of it.
+At the root itself no `HEAD` can be planted, without which a folder is no bare repository.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ _TABLE: tuple[tuple[Owner, str, str], ...] = (
     ("git", ".git/info/", "its attributes choose filters, which are commands"),
     ("git", ".git/modules/", "configuration and hooks of submodules"),
     ("git", ".git/worktrees/", "configuration of further worktrees"),
+    ("git", "HEAD", "makes the folder itself a repository where there is no `.git`"),
     ("git", ".pre-commit-config.yaml", "its hooks run at commit"),
     ("git/", ".githooks/", "hooks that `core.hooksPath` usually names"),
     ("git/", ".husky/", "its hooks run at commit"),
@@ -84,6 +86,9 @@ _TABLE: tuple[tuple[Owner, str, str], ...] = (
     ("ci", "Jenkinsfile", "jobs run with the repository's secrets"),
 )
 
+BARE_MARKER = PurePosixPath("HEAD")
+"""What git takes a folder without `.git` for a repository by."""
+
 _ALWAYS = frozenset(
     {
         *("pyproject.toml", "pypm.lock", "pypm.lock.sig", ".venv"),
@@ -93,6 +98,7 @@ _ALWAYS = frozenset(
             ".git/config",
             ".git/config.worktree",
             ".git/info",
+            "HEAD",
             ".pre-commit-config.yaml",
         ),
         *(".envrc", ".env", ".python-version", ".vscode", ".idea", ".github", ".gitlab-ci.yml", ".circleci"),

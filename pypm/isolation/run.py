@@ -13,7 +13,7 @@ from pypm.isolation import limits as limited
 from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.options import RunOptions
 from pypm.isolation.places import Places
-from pypm.isolation.protection import PROTECTED
+from pypm.isolation.protection import BARE_MARKER, PROTECTED, Protected
 from pypm.isolation.repository import folders_elsewhere
 from pypm.isolation.variables import HOME, made, passed
 from sandbox import Mount, Policy, Terminal
@@ -131,11 +131,19 @@ def _protections(
         is_closed = path in closed or not closed.isdisjoint(path.parents)
         if is_granted or is_closed or not places.is_writable(path):
             continue
-        if os.path.lexists(path) or (protected.always and path.parent.is_dir()):
+        if os.path.lexists(path) or (_is_needed(protected, root) and path.parent.is_dir()):
             closed.add(path)
             folder = protected.folder and not path.is_file()
             mounts.append(Mount.protect(str(path), directory=folder))
     return tuple(mounts)
+
+
+def _is_needed(protected: Protected, root: Path) -> bool:
+    """Whether a protected path that does not exist needs a stand-in: git looks for `.git` before `HEAD`."""
+    git = root / ".git"
+    # A folder without `HEAD` is no repository, but perhaps another sandbox's stand-in.
+    is_repository = git.is_file() or (git / "HEAD").exists()
+    return protected.always and not (protected.path == BARE_MARKER and is_repository)
 
 
 def _variables(location: Path, options: RunOptions, caller: Caller) -> tuple[tuple[str, str], ...]:
