@@ -92,6 +92,13 @@ def test_tree(pypm: Line) -> None:
     assert "no package `nope`" in told
 
 
+def test_tree_as_json(pypm: Line) -> None:
+    pypm("lock")
+    roots = json.loads(pypm("tree", "--json")[0])
+    first = next(root for root in roots if root["name"] == "a")
+    assert (first["version"], [one["name"] for one in first["below"]]) == ("1.0", ["b"])
+
+
 def test_export_pylock_is_a_pylock(pypm: Line) -> None:
     pypm("lock")
     out, _ = pypm("export", "--frozen")

@@ -122,8 +122,8 @@ def test_live_progress_shows_the_resumed_part_and_leaves_no_line(monkeypatch: py
         console._live()._progress.refresh()
     console.close()
     text = terminal.getvalue()
-    assert "resumed at 4,000,000 bytes" in text
-    assert "5.0/10.0 MB" in text
+    assert "resumed at 3.8 MiB" in text
+    assert "4.8 MiB/9.5 MiB" in text
     assert "Prepared" in text
     assert "\x1b[?25h" in text, "the cursor is shown again"
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
+from pypm.cli.sizes import human_size
 from pypm.errors import InternalError, PypmError, StorageError
 from pypm.files import storage_errors
 from pypm.workflow.report import SilentTask, Task
@@ -187,15 +188,6 @@ class PlainDownload(SilentTask):
             self._told = True
             resumed = f", resumed at {human_size(done)}" if done else ""
             self._console.step(self._verb, f"{self._subject} ({human_size(total)}{resumed})")
-
-
-def human_size(size_bytes: float) -> str:
-    """Return a size as people read it."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size_bytes < 1024:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1024
-    return f"{size_bytes:.1f} TiB"
 
 
 def as_pypm_error(error: BaseException) -> PypmError:

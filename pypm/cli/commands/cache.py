@@ -6,7 +6,7 @@ import click
 
 from pypm.cli.app import Group, Invocation
 from pypm.cli.options import flag, json_flag
-from pypm.cli.output import human_size
+from pypm.cli.sizes import human_size
 
 
 @click.group(cls=Group)
