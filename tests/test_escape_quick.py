@@ -1,0 +1,82 @@
+"""The quick part of the attack suite, and that its verdicts mean something; `make escape` runs all of it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sandbox
+from integration.escape.harness import Arena, Check, Result, attacks, attempt, read
+
+QUICK = (
+    "device_attributes",
+    "environment_writes",
+    "files_left_behind",
+    "home_secrets",
+    "kernel_settings",
+    "kernel_surface",
+    "magic_links",
+    "mount_tree",
+    "network",
+    "odd_sockets",
+    "other_memory",
+    "pid1_tells",
+    "privileges",
+    "project_decisions",
+    "terminal_input",
+)
+
+
+@pytest.fixture(scope="module")
+def arena() -> Iterator[Arena]:
+    host = sandbox.probe()
+    if not host.namespaces:
+        pytest.skip(f"no namespaces here: {host.cause}")
+    place = Path(tempfile.mkdtemp(prefix="escape-")).resolve()
+    place.chmod(0o755)
+    made = Arena(place=place)
+    try:
+        made.make()
+        yield made
+    finally:
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_attack_is_denied_and_its_neighbour_works(arena: Arena, name: str) -> None:
+    result = attempt(arena, attacks([name])[0], "run")
+    wrong = [check for check in result.checks if check.verdict not in ("denied", "works")]
+    assert not wrong
+    assert {"denied", "works"} <= {check.verdict for check in result.checks}
+    assert result.verdict == "denied"
+
+
+def test_every_attack_tells_what_why_and_from_where() -> None:
+    for attack in attacks():
+        assert attack.__doc__ is not None and "Source:" in attack.__doc__, attack.__name__
+        assert callable(attack.inside)
+
+
+def test_an_attack_that_dies_on_its_way_is_no_denial() -> None:
+    checks = read(b"@denied|one|x\r\nTraceback (most recent call last)")
+    assert [check.verdict for check in checks] == ["denied", "silent"]
+    assert Result(attack="a", rung="run", checks=checks, seconds=0.0).verdict == "silent"
+    assert Result(attack="a", rung="run", checks=read(b""), seconds=0.0).verdict == "silent"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (("denied", "works"), "denied"),
+        (("denied", "escaped", "broken"), "escaped"),
+        (("denied", "broken"), "broken"),
+        (("works",), "silent"),
+    ],
+)
+def test_the_worst_check_decides(verdicts: tuple[str, ...], expected: str) -> None:
+    checks = tuple(Check(verdict=verdict, name="x", detail="") for verdict in verdicts)
+    assert Result(attack="a", rung="run", checks=checks, seconds=0.0).verdict == expected
