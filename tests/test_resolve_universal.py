@@ -223,6 +223,13 @@ class TestExplanations:
             )
         assert "`sys_platform == 'linux'`" in caught.value.message
 
+    def test_the_line_of_a_requirement_is_named(self) -> None:
+        lines = {"a": "pyproject.toml:5", "b": "pyproject.toml:7"}
+        inputs = question("a>=3", "b", place=lambda name, extras, versions: lines[name])
+        with pytest.raises(ResolutionError) as caught:
+            resolve(inputs, MemoryProvider(TWO | {"b": {"1.0": release()}}))
+        assert "depends on a>=3 (pyproject.toml:5; no version of a matches" in caught.value.details[0]
+
     def test_a_disallowed_prerelease_is_the_reason(self) -> None:
         universe = {"a": {"1.0rc1": release(), "1.0rc2": release()}}
         inputs = question("a", settings=ResolutionSettings(prerelease="disallow"))

@@ -63,15 +63,15 @@ def _left_out(findings: Findings) -> str | None:
         excluded = package.offer.excluded if package.offer is not None else {}
         fitting = sorted(v for v in excluded if cause.dependency.specifier.contains(v, prereleases=True))
         if fitting and not package.versions.mask(cause.dependency.specifier):
-            reason = excluded[fitting[-1]]
-            return (
-                f"{package.name}=={fitting[-1]} would fit, but it {_verb(reason)}: lift that limit to use it"
-            )
+            reason = left_out_text(excluded[fitting[-1]])
+            return f"{package.name}=={fitting[-1]} would fit, but it {reason}: lift that limit to use it"
     return None
 
 
-def _verb(reason: str) -> str:
-    return reason if reason.startswith(("has ", "was ", "is ", "needs ")) else f"is left out ({reason})"
+def left_out_text(reason: str) -> str:
+    """Say why a version is left out so that it follows the version, or an "it", in a sentence."""
+    said = reason.removeprefix("it ")
+    return said if said.startswith(("has ", "was ", "is ", "needs ")) else f"is left out ({reason})"
 
 
 def _python(findings: Findings) -> str | None:

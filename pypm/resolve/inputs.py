@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -23,6 +23,10 @@ class Preference:
     version: Version
     marker: Marker | None = None
     """The part of the universe that the earlier answer used it in."""
+
+
+def nowhere(name: NormalizedName, extras: tuple[NormalizedName, ...], versions: SpecifierSet) -> None:
+    """Know no place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,5 +54,9 @@ class Inputs:
     """Packages whose preferences are forgotten."""
     upgrade_all: bool = False
     """Forget every preference and the regions."""
+    place: Callable[[NormalizedName, tuple[NormalizedName, ...], SpecifierSet], str | None] = field(
+        default=nowhere, compare=False
+    )
+    """Tells where the user wrote a requirement (`pyproject.toml:12`); asked only for explanations."""
     environment: Target | None = None
     """Resolve for this one environment instead of the universe; `requires_python` is then not looked at."""

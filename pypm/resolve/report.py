@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pypm.resolve.diagram import TRUE
-from pypm.resolve.hints import hint_for
+from pypm.resolve.hints import hint_for, left_out_text
 from pypm.resolve.incompatibility import FromConflict, FromDependency, FromUnusable, Incompatibility
 from pypm.resolve.marker_text import marker_text
 from pypm.resolve.packages import ROOT
@@ -179,11 +179,25 @@ class Reporter:
             return "your project", f"has the {target.kind} `{target.extra}`"
         verb = "only admits" if cause.dependency.is_constraint else "depends on"
         said = f"{verb} {cause.dependency.text}{self._where(cause.dependency.guard)}"
+        place = self._place(cause)
+        trouble = None
         if target.kind == "package" and target.absence is not None:
-            said += f" (and {target.absence.reason})"
+            trouble = target.absence.reason
         elif target.kind == "package" and not target.versions.mask(cause.dependency.specifier):
-            said += f" (and {self._nothing(cause)})"
+            trouble = self._nothing(cause)
+        if trouble is not None:
+            said += f" ({place}; {trouble})" if place else f" (and {trouble})"
+        elif place:
+            said += f" ({place})"
         return self._parent(cause), said
+
+    def _place(self, cause: FromDependency) -> str | None:
+        """Return where the user wrote a requirement or constraint."""
+        dependency = cause.dependency
+        is_own = self._packages[cause.parent].kind in ("project", "extra", "group")
+        if not is_own and not dependency.is_constraint:
+            return None
+        return self._solver.inputs.place(dependency.name, dependency.extras, dependency.specifier)
 
     def _nothing(self, cause: FromDependency) -> str:
         """Say that no version matches, and what there is."""
@@ -194,7 +208,7 @@ class Reporter:
             version for version in sorted(excluded) if cause.dependency.specifier.contains(version, True)
         ]
         if left_out:
-            return f"{target.name}=={left_out[-1]} {excluded[left_out[-1]]}"
+            return f"{target.name}=={left_out[-1]} {left_out_text(excluded[left_out[-1]])}"
         if not versions:
             return f"there is no version of {target.name}"
         if len(versions) == 1:

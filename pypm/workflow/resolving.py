@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
+from pypm.codec.lines import Asked, requirement_lines
 from pypm.codec.pyproject import content_hash
 from pypm.errors import UsageError
+from pypm.files import storage_errors
 from pypm.model.artifact import Sha256
 from pypm.model.lock import Lock
 from pypm.model.project import Project
+from pypm.paths import PROJECT_FILE, project_file
 from pypm.resolve.inputs import Inputs, Preference
 from pypm.workflow.answers import completed, open_provider, path_hint
 from pypm.workflow.context import Context
@@ -44,7 +49,7 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
     wanted = content_hash(context.project)
     limit = _date_limit(context.project, before, wanted, request)
     project = replace(context.project, settings=replace(context.project.settings, exclude_newer=limit))
-    inputs = _inputs(project, before, request)
+    inputs = replace(_inputs(project, before, request), place=_places(context))
     with (
         _Building(context) as building,
         context.reporter.task("Resolving", project.name, unit="packages") as task,
@@ -118,6 +123,22 @@ def _inputs(project: Project, before: Lock | None, request: LockRequest) -> Inpu
         upgrade=moving,
         upgrade_all=request.upgrade,
     )
+
+
+def _places(context: Context) -> Callable[..., str | None]:
+    """Return what tells the line of a requirement; the file is read when a line is first asked for."""
+
+    @cache
+    def lines() -> Mapping[Asked, int]:
+        path = project_file(context.root)
+        with storage_errors(f"read `{path}`"):
+            return requirement_lines(path.read_text(encoding="utf-8"))
+
+    def place(name: NormalizedName, extras: tuple[NormalizedName, ...], versions: SpecifierSet) -> str | None:
+        line = lines().get((name, extras, versions))
+        return None if line is None else f"{PROJECT_FILE}:{line}"
+
+    return place
 
 
 def _preferences(before: Lock | None) -> Mapping[NormalizedName, tuple[Preference, ...]]:
