@@ -190,4 +190,4 @@ def test_an_interrupt_asks_the_hook_to_stop_and_goes_on(
     scene.heard.log = interrupt  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         scene.misbehave("obedient")
-    assert [request["do"] for request in asked] == ["load", "hook", "cancel"]
+    assert [request["do"] for request in asked][-3:] == ["load", "hook", "cancel"]
