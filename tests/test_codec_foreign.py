@@ -162,19 +162,6 @@ def test_uv() -> None:
     assert translation.notes == ("`tool.uv.link-mode` has no equivalent and stays as it is",)
 
 
-def test_groups_that_are_there_are_kept() -> None:
-    translation, project, _ = translated(
-        '[project]\nname = "p"\nversion = "1"\n[dependency-groups] # ours\nlint = ["ruff"]\ndev = ["mypy"]\n'
-        '[tool.pdm.dev-dependencies]\ntest = ["pytest"]\ndev = ["black"]\n'
-    )
-    assert {name: [str(one) for one in group] for name, group in project.groups.items()} == {
-        "lint": ["ruff"],
-        "dev": ["mypy"],
-        "test": ["pytest"],
-    }
-    assert translation.notes == ("the group `dev` is in `[dependency-groups]` already, which is kept",)
-
-
 def test_a_standard_project_needs_no_translation() -> None:
     assert translate(b'[project]\nname = "p"\nversion = "1"\n', file_name="pyproject.toml") is None
 

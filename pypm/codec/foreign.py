@@ -6,21 +6,19 @@ no equivalent is noted, so that nothing is lost without a word.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import tomlkit
 from packaging.utils import canonicalize_name
 
 from pypm.codec import poetry
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError
 
-_LINE = 80
-"""Characters; longer lists get a line an item."""
 _EDITABLE = re.compile(r"-e\s+file:///\$\{PROJECT_ROOT\}/(?P<path>[^#]*)#egg=(?P<name>[\w.-]+).*")
 _SAME_IN_UV = (
     *("default-groups", "environments", "required-environments", "conflicts", "resolution", "exclude-newer"),
@@ -110,55 +108,25 @@ def translate(content: bytes, *, file_name: str) -> Translation | None:
         )
     found = Found()
     _READERS[tool](tools[tool], values, found)
-    text = _added(content.decode("utf-8-sig"), values.get("dependency-groups"), found)
-    return Translation(tool=tool, text=text, notes=tuple(found.notes))
+    document = tomlkit.parse(content.decode("utf-8-sig"))
+    _add(document, found)
+    return Translation(tool=tool, text=tomlkit.dumps(document), notes=tuple(found.notes))
 
 
-def _added(text: str, groups: Mapping[str, Any] | None, found: Found) -> str:
-    """Return the file with the tables behind its own: new ones need no other place."""
-    tables: list[str] = []
+def _add(document: Any, found: Found) -> None:
     if found.project:
-        tables.append(_table("project", found.project))
-    for name in sorted(set(groups or ()) & set(found.groups)):
-        found.notes.append(f"the group `{name}` is in `[dependency-groups]` already, which is kept")
-    added = {name: group for name, group in found.groups.items() if name not in (groups or ())}
-    if added and groups is None:
-        tables.append(_table("dependency-groups", added))
-    elif added:
-        header, _, lines = _table("dependency-groups", added).partition("\n")
-        pattern = r"(?m)^[ \t]*\[[ \t]*dependency-groups[ \t]*\].*$"
-        text = re.sub(pattern, lambda _: f"{header}\n{lines}", text, count=1)
-    if found.settings or found.sources:
-        sources = {"sources": found.sources} if found.sources else {}
-        tables.append(_table("tool.pypm", {**found.settings, **sources}))
-    tables += [_table("tool.pypm.index", index, kind="[[{}]]") for index in found.indexes]
-    return "\n\n".join((text.rstrip("\n"), *tables)) + "\n"
-
-
-def _table(name: str, values: Mapping[str, Any], *, kind: str = "[{}]") -> str:
-    return "\n".join(
-        (kind.format(name), *(f"{_text(key)} = {_value(value)}" for key, value in values.items()))
-    )
-
-
-def _value(value: Any) -> str:
-    """Write a value in TOML; a list of several lines where it is long."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_text(key)} = {_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
-        items = [_value(item) for item in value]
-        flat = f"[{', '.join(items)}]"
-        return flat if len(flat) < _LINE else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
-    if isinstance(value, bool | int | float):
-        return str(value).lower()
-    return _text(str(value), bare=False)
-
-
-def _text(text: str, *, bare: bool = True) -> str:
-    if bare and re.fullmatch(r"[A-Za-z0-9_-]+", text):
-        return text
-    # A JSON string is a TOML string but for DEL, which TOML wants escaped.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", r"\u007f")
+        document["project"] = found.project
+    if found.groups:
+        groups = document.setdefault("dependency-groups", tomlkit.table())
+        for name, requirements in found.groups.items():
+            groups[name] = [*groups.get(name, ()), *requirements]
+    settings = {**found.settings}
+    if found.indexes:
+        settings["index"] = found.indexes
+    if found.sources:
+        settings["sources"] = found.sources
+    if settings:
+        document["tool"]["pypm"] = settings
 
 
 def _read_poetry(table: Mapping[str, Any], values: Mapping[str, Any], found: Found) -> None:
