@@ -166,9 +166,19 @@ class TestEngine:
         engine.propagate(ROOT, silent)
         for _ in range(2):
             engine.refuse(a, 0b100, Refusal("yanked", "was yanked"))
+        assert sum(isinstance(found.cause, FromUnusable) for found in engine.incompatibilities[a]) == 1
         engine.propagate(a, silent)
         assert engine.solution.states[a] == 0b010
-        assert sum(isinstance(found.cause, FromUnusable) for found in engine.incompatibilities[a]) == 1
+
+    def test_what_can_never_matter_again_is_forgotten(self) -> None:
+        engine = Engine(packages_of(a=("1", "2"), b=("1", "2")))
+        a = require(engine, ((ROOT, PRESENT),), "a")
+        b = require(engine, ((a, 0b100),), "b", "==2")
+        require(engine, ((a, 0b010),), "b", "==1")
+        engine.refuse(a, 0b100, Refusal("yanked", "was yanked"))
+        engine.propagate(ROOT, silent)
+        assert not engine.incompatibilities[b]
+        assert engine.solution.states == {ROOT: PRESENT, a: 0b010, b: 0b010}
 
 
 class TestPriorities:

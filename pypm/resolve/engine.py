@@ -73,7 +73,7 @@ class Engine:
                 return known
             bit |= versions
             for package, _ in known.terms:
-                del self.incompatibilities[package][known]
+                self.incompatibilities[package].pop(known, None)
         # Where nothing is allowed, the parent alone is impossible: a term that is always true says nothing.
         refused = ((target, full & ~allowed),) if allowed else ()
         terms = _merged(((lead, bit), *parents[1:], *refused))
@@ -155,6 +155,19 @@ class Engine:
         mask = incompatibility.mask(package)
         assert mask is not None
         self.solution.derive(package, full & ~mask, full, incompatibility)
+        if self.solution.level == 0:
+            self._forget(package)
+
+    def _forget(self, package: int) -> None:
+        """Drop incompatibilities with a term that is false for good: what level 0 says is never taken back.
+
+        Where versions fail by the hundred, what each of them required would be looked at for every next one.
+        """
+        state = self.solution.states[package]
+        rows = self.incompatibilities[package]
+        for dead in [found for found, mask in rows.items() if not mask & state]:
+            for other, _ in dead.terms:
+                self.incompatibilities[other].pop(dead, None)
 
     def _resolve_conflict(self, conflict: Incompatibility) -> tuple[Incompatibility, int]:
         """Walk from a violated incompatibility to its root cause, and back to where that leaves one way
