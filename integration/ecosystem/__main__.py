@@ -69,6 +69,7 @@ def main() -> int:
         exclude_newer=options.exclude_newer,
         default_index=options.default_index,
         resolution=options.resolution,
+        no_build=options.no_build,
         runs=options.runs,
     )
     better = read_toml(BETTER)
@@ -106,6 +107,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--exclude-newer", metavar="DATE", help="ignore files uploaded after this date")
     parser.add_argument("--default-index", metavar="URL", help="where both find the default index")
     parser.add_argument("--resolution", choices=["highest", "lowest", "lowest-direct"], default="highest")
+    parser.add_argument("--no-build", action="store_true", help="take wheels only")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="times are medians of N runs each")
     parser.add_argument("--only", default="", metavar="TEXT", help="projects whose name contains this")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import statistics
@@ -27,12 +28,15 @@ class Terms:
     exclude_newer: str | None = None
     default_index: str | None = None
     resolution: str = "highest"
+    no_build: bool = False
     runs: int = 1
     timeout_seconds: float = 600.0
 
     def options(self) -> list[str]:
         """Return the flags; both programs call them alike."""
         options = ["--resolution", self.resolution]
+        if self.no_build:
+            options.append("--no-build")
         if self.exclude_newer:
             options += ["--exclude-newer", self.exclude_newer]
         if self.default_index:
@@ -99,13 +103,14 @@ def solver_seconds(question: Question, terms: Terms) -> float | None:
     """Return what solving alone takes, every answer of the network at hand; None where it cannot be told."""
     with tempfile.TemporaryDirectory(prefix="ecosystem-") as text:
         folder = question.write(Path(text) / "project")
-        argv = [sys.executable, "-m", "integration.ecosystem.solver", str(folder), terms.resolution]
-        done = subprocess.run(
-            [*argv, terms.exclude_newer or "", terms.default_index or ""],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
+        chosen = {
+            "resolution": terms.resolution,
+            "exclude_newer": terms.exclude_newer,
+            "default_index": terms.default_index,
+            "no_build": ["*"] if terms.no_build else [],
+        }
+        argv = [sys.executable, "-m", "integration.ecosystem.solver", str(folder), json.dumps(chosen)]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True)
     return float(done.stdout) if done.returncode == 0 else None
 
 

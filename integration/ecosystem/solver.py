@@ -1,10 +1,11 @@
-"""`python -m integration.ecosystem.solver PROJECT STRATEGY DATE INDEX`: print what solving alone takes.
+"""`python -m integration.ecosystem.solver PROJECT OVERRIDES`: print the seconds that solving alone takes.
 
 The question is solved twice with one provider: the first time it fetches what the second time is there.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -17,16 +18,9 @@ from pypm.workflow.report import SilentReporter
 from pypm.workflow.settings import Overrides, load_settings
 
 
-def main(folder: str, strategy: str, exclude_newer: str, default_index: str) -> None:
-    """Print the seconds."""
-    overrides = Overrides(
-        project=Path(folder),
-        no_config=True,
-        no_cache=True,
-        resolution=strategy,
-        exclude_newer=exclude_newer or None,
-        default_index=default_index or None,
-    )
+def main(folder: str, chosen: str) -> None:
+    """Print the seconds; `chosen` are fields of `Overrides` as JSON."""
+    overrides = Overrides(project=Path(folder), no_config=True, no_cache=True, **json.loads(chosen))
     with Context(load_settings(overrides), SilentReporter()) as context:
         project = context.project
         inputs = Inputs(
