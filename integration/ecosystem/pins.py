@@ -21,7 +21,7 @@ def our_pins(folder: Path) -> tuple[Pins, int]:
     """Return the pins of pypm.lock and the number of fork regions."""
     lock = read_toml(folder / "pypm.lock")
     rows = [(row["name"], row.get("version")) for row in lock.get("packages", ())]
-    return _gathered(rows), len(lock.get("tool", {}).get("pypm", {}).get("forks", lock.get("forks", ())))
+    return _gathered(rows), len(lock.get("forks", ()))
 
 
 def their_pins(folder: Path) -> tuple[Pins, int]:

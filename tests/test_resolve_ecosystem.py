@@ -1,0 +1,108 @@
+"""The ecosystem harness: one question for both programs, and what counts as a difference."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from packaging.version import Version
+
+from integration.ecosystem.__main__ import Row
+from integration.ecosystem.contest import Result
+from integration.ecosystem.pins import count, differences, our_pins, reasons, their_pins
+from integration.ecosystem.question import Question, read_folder, read_question
+from pypm.codec.pyproject import parse_project
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PROJECT = r"""
+[project]
+name = "p"
+dynamic = ["version", "readme"]
+dependencies = ["a ; python_version < \"3.13\""]
+[dependency-groups]
+dev = ["b"]
+[tool.uv]
+dev-dependencies = ["c>=1"]
+environments = "sys_platform == 'linux'"
+constraint-dependencies = ["a<3"]
+exclude-newer = 2026-01-31
+compile-bytecode = true
+conflicts = [[{ group = "dev" }, { group = "lint" }]]
+[[tool.uv.index]]
+name = "cpu"
+url = "https://example.org/simple"
+explicit = true
+authenticate = "always"
+[tool.uv.sources]
+a = { index = "cpu" }
+"""
+
+
+def question(folder: Path, text: str = PROJECT) -> Question:
+    source = folder / "p"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(text.replace('dev = ["b"]', 'dev = ["b"]\nlint = ["d"]'))
+    (source / "uv.lock").write_text("")
+    return read_question(source)
+
+
+def test_what_one_tool_was_told_is_told_to_the_other(tmp_path: Path) -> None:
+    copied = question(tmp_path).write(tmp_path / "copy")
+    assert not (copied / "uv.lock").exists()
+    project = parse_project((copied / "pyproject.toml").read_bytes(), root=copied)
+    assert [str(found) for found in project.groups["dev"]] == ["b", "c>=1"]  # type: ignore[index]
+    assert [str(found) for found in project.settings.environments] == ['sys_platform == "linux"']
+    assert [str(found) for found in project.settings.constraints] == ["a<3"]
+    assert project.settings.exclude_newer == "2026-01-31"
+    assert project.settings.conflicts == (("group:dev", "group:lint"),)
+    assert project.indexes[0].name == "cpu"
+    assert project.version == "0"
+    assert str(project.requires_python) == ">=3.10"
+
+
+def test_what_a_project_tells_us_itself_stays(tmp_path: Path) -> None:
+    text = '[project]\nname = "p"\nversion = "1"\n[tool.uv]\nresolution = "lowest"\n[tool.pypm]\n'
+    copied = question(tmp_path, text).write(tmp_path / "copy")
+    document = tomllib.loads((copied / "pyproject.toml").read_text())
+    assert document["tool"] == {"uv": {"resolution": "lowest"}, "pypm": {}}
+    assert [found.name for found in read_folder(tmp_path)] == ["copy", "p"]
+
+
+def test_pins_are_read_from_both_locks(tmp_path: Path) -> None:
+    (tmp_path / "pypm.lock").write_text(
+        'forks = ["x", "y", "z"]\n[[packages]]\nname = "a"\nversion = "1.0"\n[[packages]]\nname = "a"\nversion = "2"\n'
+    )
+    (tmp_path / "uv.lock").write_text(
+        'resolution-markers = ["x", "y"]\n'
+        '[[package]]\nname = "a"\nversion = "1"\nsource = { registry = "r" }\n'
+        '[[package]]\nname = "b"\nversion = "1"\nsource = { registry = "r" }\n'
+        '[[package]]\nname = "p"\nversion = "0"\nsource = { editable = "." }\n'
+    )
+    ours, our_forks = our_pins(tmp_path)
+    theirs, forks = their_pins(tmp_path)
+    assert ours == {"a": frozenset({Version("1"), Version("2")})}
+    assert (count(ours), count(theirs), our_forks, forks) == (2, 2, 3, 2)
+    assert differences(ours, theirs) == {
+        "a": "a: ours 1.0 and 2, the peer's 1",
+        "b": "b: ours none, the peer's 1",
+    }
+
+
+def test_only_what_the_peer_locks_is_compared(tmp_path: Path) -> None:
+    asked = question(tmp_path)
+    good, bad = Result(pins={}), Result(trouble="no")
+    assert Row(asked, good, bad).verdict == "uv failed"
+    assert Row(asked, bad, bad).passed
+    assert not Row(asked, bad, good).passed
+    assert not Row(asked, good, good, unexplained=["a"]).passed
+    assert Row(asked, good, good, explained={"a": "why"}).passed
+
+
+def test_reasons_are_for_the_packages_of_one_project() -> None:
+    better = {"p": [{"packages": ["a", "b"], "reason": "why"}]}
+    assert reasons("p", better) == {"a": "why", "b": "why"}
+    assert not reasons("q", better)
