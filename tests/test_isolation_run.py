@@ -110,6 +110,15 @@ def test_no_bare_repository_can_be_planted_where_there_is_no_other(scene: Scene)
     assert "HEAD" not in protected(scene.policy(), scene.root), "git finds the real one first"
 
 
+def test_a_grant_in_the_project_does_not_lead_out_of_it(scene: Scene) -> None:
+    (scene.home / "secrets").mkdir()
+    (scene.root / "data").symlink_to(scene.home / "secrets")
+    for name in ("allow_read", "allow_write"):
+        with pytest.raises(IsolationError, match="outside of it"):
+            scene.policy(**{name: (scene.root / "data",)})
+    assert str(scene.home / "secrets") in binds(scene.policy(allow_read=(scene.home / "secrets",)))
+
+
 def test_rarer_protected_files_are_protected_where_they_exist(scene: Scene) -> None:
     assert scene.root / "Jenkinsfile" in policy_facts(scene.root)
     (scene.root / "Jenkinsfile").touch()

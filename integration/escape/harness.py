@@ -233,7 +233,7 @@ class Arena:
         shown, typed, deadline = b"", False, time.monotonic() + LONGEST_SECONDS
         while time.monotonic() < deadline:
             ready, _, _ = select.select([master], [], [], 0.5)
-            if not ready and not typed:
+            if shown and not ready and not typed:
                 os.write(master, text.encode())
                 typed = True
             try:

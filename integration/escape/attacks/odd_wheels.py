@@ -15,14 +15,14 @@ WAYS = ("build",)
 _BACKEND = """\
 import base64, hashlib, os, zipfile
 MODE, AIM = {mode!r}, {aim!r}
-NAME = "evil-0-py3-none-any.whl"
+NAME = "evil-VERSION-py3-none-any.whl"
 
 def make(path, extra=(), links=()):
-    files = {{"evil.py": b"x = 1\\n", "evil-0.dist-info/METADATA": b"Metadata-Version: 2.1\\nName: evil\\nVersion: 0\\n",
-             "evil-0.dist-info/WHEEL": b"Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"}}
+    files = {{"evil.py": b"x = 1\\n", "evil-VERSION.dist-info/METADATA": b"Metadata-Version: 2.1\\nName: evil\\nVersion: VERSION\\n",
+             "evil-VERSION.dist-info/WHEEL": b"Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"}}
     files.update(extra)
     record = "".join(f"{{n}},sha256={{base64.urlsafe_b64encode(hashlib.sha256(c).digest()).rstrip(b'=').decode()}},{{len(c)}}\\n" for n, c in files.items())
-    files["evil-0.dist-info/RECORD"] = (record + "evil-0.dist-info/RECORD,,\\n").encode()
+    files["evil-VERSION.dist-info/RECORD"] = (record + "evil-VERSION.dist-info/RECORD,,\\n").encode()
     with zipfile.ZipFile(path, "w") as wheel:
         for name, content in files.items():
             item = zipfile.ZipInfo(name)
@@ -41,12 +41,13 @@ def build_wheel(folder, *_, **__):
     elif MODE == "absolute name": make(path); return AIM + "/" + NAME
     elif MODE == "entry leads out": make(path, {{"../../../../../.." + AIM + "/planted": b"x", "../planted": b"x"}})
     elif MODE == "absolute entry": make(path, {{AIM + "/planted": b"x"}})
-    elif MODE == "data leads out": make(path, {{"evil-0.data/data/../../../../../../.." + AIM + "/planted": b"x"}})
+    elif MODE == "data leads out": make(path, {{"evil-VERSION.data/data/../../../../../../.." + AIM + "/planted": b"x"}})
     elif MODE == "link entry": make(path, {{"evil_link": AIM.encode(), "evil_link/planted": b"x"}}, ("evil_link",))
-    elif MODE == "python script": make(path, {{"evil-0.data/scripts/python": S, "evil-0.data/scripts/activate": S}})
-    elif MODE == "python entry point": make(path, {{"evil-0.dist-info/entry_points.txt": b"[console_scripts]\\npython = evil:x\\npython3 = evil:x\\n../../../planted = evil:x\\n"}})
-    elif MODE == "data overwrites": make(path, {{"evil-0.data/data/bin/python": S, "evil-0.data/data/pyvenv.cfg": b"home = /tmp\\n", "evil-0.data/data/bin/activate": S}})
-    elif MODE == "set-user-id": make(path, {{"evil-0.data/scripts/tool": S}})
+    elif MODE == "python script": make(path, {{"evil-VERSION.data/scripts/python": S, "evil-VERSION.data/scripts/activate": S}})
+    elif MODE == "python entry point": make(path, {{"evil-VERSION.dist-info/entry_points.txt": b"[console_scripts]\\npython = evil:x\\npython3 = evil:x\\n../../../planted = evil:x\\n"}})
+    elif MODE == "data overwrites": make(path, {{"evil-VERSION.data/data/bin/python": S, "evil-VERSION.data/data/pyvenv.cfg": b"home = /tmp\\n", "evil-VERSION.data/data/bin/activate": S}})
+    elif MODE == "set-user-id": make(path, {{"evil-VERSION.data/scripts/tool": S}})
+    elif MODE == "ordinary": make(path)
     return NAME
 
 build_editable = build_wheel
@@ -75,11 +76,15 @@ def outside(arena, way):
     shown = b""
     aim = arena.place / "outside"
     before = sorted(os.listdir(aim))
-    for mode in _MODES:
+    for version, mode in enumerate(_MODES):
         project = arena.place / "odd"
         shutil.copytree(arena.place / "built", project, ignore=shutil.ignore_patterns("attack", ".git"))
-        (project / "backend.py").write_text(_BACKEND.format(mode=mode, aim=str(aim)))
+        (project / "backend.py").write_text(
+            _BACKEND.format(mode=mode, aim=str(aim)).replace("VERSION", str(version))
+        )
         text = (project / "pyproject.toml").read_text().replace("victim", "evil")
+        # A version of its own, so that no kept build of the mode before answers.
+        text = text.replace('version = "0"', f'version = "{version}"')
         (project / "pyproject.toml").write_text(text)
         if arena.user:
             subprocess.run(["chown", "-R", f"{arena.user}:", str(project)], check=True)
@@ -107,7 +112,7 @@ def outside(arena, way):
                 found.append("the secret in the store")
         if done.returncode == -9:
             found.append("hangs")
-        if b"Traceback" in done.stdout:
+        if b"Traceback" in done.stdout and b"could not be built" not in done.stdout:
             found.append("a traceback")
         said = done.stdout.replace(b"\n", b" ").replace(b"|", b" ")[:150]
         if mode == "ordinary":
