@@ -24,11 +24,13 @@ _READY = b"k"
 class Keeper:
     """The supervisor's handle on it; without a process where there is nothing to keep."""
 
-    __slots__ = ("_entries", "_pid", "ready", "told")
+    __slots__ = ("_entries", "_pid", "_released", "ready", "told")
 
     def __init__(self, entries: tuple[placeholders.Entry, ...]) -> None:
         self._entries = entries
         self._pid = 0
+        self._released = -1
+        """The read end of the pipe on which it says that every placeholder is gone."""
         self.ready = self.told = -1
         """The pipe on which it says that every placeholder is there, by its ends; -1 if none is needed."""
         if placeholders.missing(entries):
@@ -42,10 +44,12 @@ class Keeper:
         """
         if self.ready < 0:
             return
+        self._released, releasing = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(lifeline)
-            _keep(self._entries, init, self.told, failures)
+            _keep(self._entries, init, (self.told, releasing), failures)
+        os.close(releasing)
         self.forget()
 
     def forget(self) -> None:
@@ -56,10 +60,13 @@ class Keeper:
             self.ready = self.told = -1
 
     def close(self) -> None:
-        """Wait until it has removed what it held."""
+        """Wait until it has removed what it held; its own end, some milliseconds of giving back memory, is
+        not waited for."""
         self.forget()
         if self._pid:
-            os.waitpid(self._pid, 0)
+            os.read(self._released, 1)  # Or the end of the pipe, if it was killed.
+            os.close(self._released)
+            os.waitpid(self._pid, os.WNOHANG)
             self._pid = 0
 
 
@@ -72,9 +79,12 @@ def wait_for(ready: int) -> bool:
     return said == _READY
 
 
-def _keep(entries: tuple[placeholders.Entry, ...], init: int, ready: int, failures: int) -> NoReturn:
-    """Be the keeper: acquire, say so, wait for the end of `init`, release."""
+def _keep(
+    entries: tuple[placeholders.Entry, ...], init: int, pipes: tuple[int, int], failures: int
+) -> NoReturn:
+    """Be the keeper: acquire, say so, wait for the end of `init`, release, say so."""
     gc.disable()  # As in pid 1: a collection would copy the supervisor's memory.
+    ready, releasing = pipes
     try:
         os.setsid()
         watched = _open_process(init)
@@ -84,13 +94,14 @@ def _keep(entries: tuple[placeholders.Entry, ...], init: int, ready: int, failur
             report.send_failure(failures, "placeholders", error)
             raise
         # The supervisor reads the report until its last writer has gone.
-        for descriptor in {0, 1, 2, failures} - {ready, watched}:
+        for descriptor in {0, 1, 2, failures} - {ready, releasing, watched}:
             _close(descriptor)
         os.write(ready, _READY)
         os.close(ready)
         if watched >= 0:
             syscalls.wait_readable(watched)
         placeholders.release(held)
+        os.write(releasing, _READY)
     finally:
         os._exit(0)
 
