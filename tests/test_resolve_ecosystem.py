@@ -74,7 +74,8 @@ def test_what_a_project_tells_us_itself_stays(tmp_path: Path) -> None:
 
 def test_pins_are_read_from_both_locks(tmp_path: Path) -> None:
     (tmp_path / "pypm.lock").write_text(
-        'forks = ["x", "y", "z"]\n[[packages]]\nname = "a"\nversion = "1.0"\n[[packages]]\nname = "a"\nversion = "2"\n'
+        'forks = ["x", "y", "z"]\n'
+        '[[packages]]\nname = "a"\nversion = "1.0"\n[[packages]]\nname = "a"\nversion = "2"\n'
     )
     (tmp_path / "uv.lock").write_text(
         'resolution-markers = ["x", "y"]\n'
