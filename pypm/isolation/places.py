@@ -33,6 +33,10 @@ class Places:
             if path != real:
                 self.links[path] = real
 
+    def show_real(self, real: Path, *, writable: bool) -> None:
+        """Add a path that was resolved and judged; a second look could see another destination."""
+        self.shown[real] = self.shown.get(real, False) or writable
+
     def name(self, path: Path, also: Path) -> None:
         """Let `path`, which is shown, be found as `also` too."""
         self.links[also] = path.resolve()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -71,8 +71,8 @@ def run_policy(
         _refuse_home(project.root, caller.home)
         _show_project(project.root, places, options)
     root = None if project is None else project.root
-    places.show(_granted(options.allow_read, root))
-    places.show(_granted(options.allow_write, root), writable=True)
+    _show_granted(options.allow_read, root, places, writable=False)
+    _show_granted(options.allow_write, root, places, writable=True)
     _show_in_home((*options.allow_read, *options.allow_write), places, caller.home)
     return Policy(
         mounts=(
@@ -92,21 +92,24 @@ def run_policy(
     )
 
 
-def _granted(paths: Iterable[Path], root: Path | None) -> Iterator[Path]:
-    """What the grants lead to, looked up once: a folder of the project must not lead out of it.
+def _show_granted(paths: Iterable[Path], root: Path | None, places: Places, *, writable: bool) -> None:
+    """Show what the grants lead to, looked up once: a folder of the project must not lead out of it.
 
     A run may write the project, so it can replace a folder by a link to wherever it wants to be let in next
     time, also in the moment after the grant was judged. What is mounted later passes no link any more.
     """
     for path in paths:
+        if root is None or not path.is_relative_to(root):
+            places.show([path], writable=writable)
+            continue
         real = path.resolve()
-        if root is not None and path.is_relative_to(root) and not real.is_relative_to(root.resolve()):
+        if not real.is_relative_to(root.resolve()):
             raise IsolationError(
                 f"`{path}` in the project leads to `{real}`, outside of it",
                 reference="grant-leads-out",
                 hint="name the destination itself, if it is meant",
             )
-        yield path if root is None or not path.is_relative_to(root) else real
+        places.show_real(real, writable=writable)
 
 
 def _refuse_home(root: Path, home: Path) -> None:
