@@ -162,3 +162,27 @@ def test_an_interrupt_does_not_wait_for_a_server_that_sends_nothing(
     assert (process.returncode, out) == (130, "")
     assert told.splitlines()[-1] == "Interrupted"
     assert not (place.root / ".venv").exists()
+
+
+def test_an_interrupt_inside_a_finalizer_is_not_lost() -> None:
+    program = """
+import sys, time
+from pypm.cli import app
+
+class Finalized:
+    def __del__(self):
+        raise KeyboardInterrupt  # What a Ctrl-C at this very moment does.
+
+def invoke(context):
+    Finalized()
+    time.sleep(20)
+
+root = app._root()
+root.invoke = invoke
+app._root = lambda: root
+sys.exit(app.main(["self", "version"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=15, check=False
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "Interrupted")
