@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pypm.isolation import Boundary, RunOptions, Settings, merge, parse_flags, parse_settings
+from pypm.errors import ConfigurationError
+from pypm.isolation import Boundary, RunOptions, grants, merge, parse_flags, parse_settings
+from pypm.paths import find_project_root
 from pypm.workflow.context import Context
 
 
 def build_options(context: Context) -> RunOptions:
     """Return the project's `build` profile."""
-    return _settings(context).profile("build")
+    return _profile(context, "build")
 
 
 def run_options(context: Context, profile: str, flags: Mapping[str, Any]) -> RunOptions:
@@ -23,7 +25,7 @@ def run_options(context: Context, profile: str, flags: Mapping[str, Any]) -> Run
         UsageError: a flag is, or there is no such profile.
     """
     given = parse_flags(flags, boundary(context), working_directory=Path.cwd())
-    return merge(_settings(context).profile(profile), given)
+    return merge(_profile(context, profile), given)
 
 
 def boundary(context: Context) -> Boundary:
@@ -31,5 +33,22 @@ def boundary(context: Context) -> Boundary:
     return Boundary(root=context.root, home=context.home, cache=context.cache.root)
 
 
-def _settings(context: Context) -> Settings:
-    return parse_settings(context.project.sandbox, boundary(context))
+def _profile(context: Context, name: str) -> RunOptions:
+    """Return what the project grants itself under this profile.
+
+    A run can write the folders of its project, so it can plant another project there, with grants of its own,
+    and wait for somebody to type the next command in that folder. Such grants count only when the user names
+    the project.
+    """
+    options = parse_settings(context.project.sandbox, boundary(context)).profile(name)
+    opened = grants(options)
+    outer = find_project_root(context.root.parent)
+    if opened and outer is not None and not context.settings.names_project:
+        raise ConfigurationError(
+            f"`{context.root}` lies in the project `{outer}`, whose runs can write it, and grants itself more"
+            " than the default policy",
+            reference="nested-grants",
+            hint=f"if you wrote its [tool.pypm.sandbox] yourself, name it: `--project {context.root}`",
+            details=opened,
+        )
+    return options

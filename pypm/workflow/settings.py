@@ -81,6 +81,8 @@ class Settings:
     """The configuration files that were looked for, whether or not they exist."""
     allowed_signers: Path | None = None
     """Who may sign locks, whatever a project says; with it, every lock must be signed."""
+    names_project: bool = False
+    """Whether the user named the project, in place of the working directory finding it."""
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -100,6 +102,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
     return Settings(
         start=start,
         root=find_project_root(start),
+        names_project=overrides.project is not None,
         cache=None if overrides.no_cache else _cache(cache, environ),
         offline=overrides.offline or bool(configured.get("offline")),
         python=overrides.python or configured.get("python"),
