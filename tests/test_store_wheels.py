@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from pypm.files import remove_tree
 from pypm.model.artifact import Sha256
 from pypm.model.target import Interpreter
 from pypm.paths import Cache
-from pypm.store.unpacker import Unpacker
+from pypm.store.unpacker import Unpacker, UnpackerClosedError
 from pypm.store.wheels import Store
 
 from .support.wheels import PlainRunner, WheelBuilder, expected, interpreter, record_row, unpacker
@@ -419,3 +420,28 @@ def test_every_supported_python_runs_the_inside(cache: Cache, tmp_path: Path) ->
         assert done.stdout.strip().endswith(f"{python.cache_tag}.pyc")
     assert len(roots) == 1
     assert len(list(store.trees())) == len(others)
+
+
+def test_who_waits_for_a_worker_is_sent_away_when_the_pool_is_closed(cache: Cache, tmp_path: Path) -> None:
+    pool = unpacker(cache, tmp_path)
+    lent = [pool._worker() for _ in range(pool._size)]
+    for worker in lent:
+        worker.__enter__()
+    ended: list[BaseException] = []
+
+    def wait_for_one() -> None:
+        try:
+            with pool._worker():
+                pass
+        except UnpackerClosedError as error:
+            ended.append(error)
+
+    waiting = [threading.Thread(target=wait_for_one, daemon=True) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    pool.close()
+    for thread in waiting:
+        thread.join(timeout=10)
+    assert len(ended) == 3
+    for worker in lent:
+        worker.__exit__(None, None, None)

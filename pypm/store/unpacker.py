@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import queue
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ class UnpackRequest:
     mtime_ns: int
 
 
+class UnpackerClosedError(Exception):
+    """The command that wanted the wheel has failed or was interrupted; nobody looks at the result."""
+
+
 class Unpacker:
     """A pool of workers for one interpreter; safe to use from several threads, closed by `with`."""
 
@@ -95,6 +100,7 @@ class Unpacker:
         self._writable = writable
         self._limits = limits or UnpackLimits()
         self._size = os.cpu_count() or 1
+        self._closed = threading.Event()
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(self._size):
             self._idle.put(None)
@@ -109,13 +115,15 @@ class Unpacker:
         self.close()
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers. A thread that still waits for one is sent away with `UnpackerClosedError`."""
+        self._closed.set()
         self._batches.shutdown(wait=True, cancel_futures=True)
         with contextlib.suppress(queue.Empty):
             while True:
                 worker = self._idle.get_nowait()
                 if worker is not None:
                     worker.stop()
+        self._idle.put(None)  # Whoever waits wakes, and wakes the next.
 
     @property
     def site_packages(self) -> str:
@@ -183,6 +191,7 @@ class Unpacker:
         demand."""
         worker = self._idle.get()
         try:
+            self._refuse_when_closed()
             if worker is None:
                 worker = self._start()
             yield worker
@@ -192,7 +201,14 @@ class Unpacker:
                 worker = None
             raise
         finally:
+            if self._closed.is_set() and worker is not None:
+                worker.stop()
+                worker = None
             self._idle.put(worker)
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed.is_set():
+            raise UnpackerClosedError
 
     def _start(self) -> Worker:
         program = (
