@@ -9,7 +9,8 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.shell_completion import shell_complete
@@ -142,6 +143,8 @@ class LazyGroup(Group):
 def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one a way to end
     """Run the command line and return the exit code; errors are rendered here and nowhere else."""
     sys.unraisablehook = _interrupt_again
+    if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     invocation = Invocation(GlobalOptions(), Console())
     words = list(sys.argv[1:] if arguments is None else arguments)
     with closing(invocation.console):
@@ -166,6 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
         except Exception as error:
             return invocation.console.fail(error)
     return result if isinstance(result, int) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """End the command, and insist after five seconds: a thread that is waited for may itself be waiting."""
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 5)
+    raise KeyboardInterrupt
 
 
 def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
