@@ -94,19 +94,23 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
         return None
     if ended.unstarted is not None:
         return None  # Nothing ran, and the whole program says so in a sentence.
-    if ended.timed_out or ended.signal is not None:
+    if ended.timed_out or ended.signal is not None or (ended.network is not None and ended.network.lines()):
         return _tell_end(ended, call)
     return ended.returncode
 
 
 def _tell_end(ended: Outcome, call: Call) -> int:
-    """Say why the command did not come to its own end."""
+    """Say what was refused on the network, and why the command did not come to its own end."""
     from pypm.cli.output import Console
     from pypm.workflow.endings import untold_end
 
     untold = untold_end(ended, call.words[0])
     colors = [option.partition("=")[2] for option in call.options if option.startswith("--color=")]
-    return ended.returncode if untold is None else Console(color=["auto", *colors][-1]).fail(untold)
+    quiet = "-q" in call.options or "--quiet" in call.options
+    console = Console(color=["auto", *colors][-1], verbosity=-1 if quiet else 0)
+    for line in () if ended.network is None else ended.network.lines():
+        console.remark(line)
+    return ended.returncode if untold is None else console.fail(untold)
 
 
 def _tell(payload: dict[str, Any]) -> int:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sandbox.linux.launch import Outcome, replay, replay_outcome
     from sandbox.policy import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
     from sandbox.process import Process
+    from sandbox.traffic import NetworkReport
 
 _HOMES = {
     "Backend": "backend",
@@ -35,6 +36,7 @@ _HOMES = {
     "Limits": "policy",
     "Mount": "policy",
     "Network": "policy",
+    "NetworkReport": "traffic",
     "Outcome": "linux.launch",
     "Policy": "policy",
     "PolicyError": "errors",
@@ -65,6 +67,7 @@ __all__ = [
     "Limits",
     "Mount",
     "Network",
+    "NetworkReport",
     "Outcome",
     "Policy",
     "PolicyError",

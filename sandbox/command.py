@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sandbox.codes import shell_code
+from sandbox.traffic import NetworkReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class ExitStatus:
     limit: str | None = None
     """Name of the field of `Limits` that ended it, where that is known."""
     usage: Usage = field(default_factory=Usage)
+    network: NetworkReport | None = None
+    """What was reached and what was refused, for a policy that lists hosts."""
 
     @property
     def returncode(self) -> int:

@@ -11,6 +11,7 @@ import enum
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from typing import Any
 
 from sandbox.errors import PolicyError
@@ -97,11 +98,17 @@ class NetworkKind(enum.Enum):
 class _Network:
     kind: NetworkKind
     allowed: tuple[tuple[str, int], ...] = ()
-    """Pairs of host name and TCP port, for `HOSTS` only."""
+    """Pairs of host and TCP port, for `HOSTS` only. A host is a name, `*.` before one, or an address."""
+    networks: tuple[str, ...] = ()
+    """Private networks (CIDR) that allowed names may point into; else only public addresses are dialled."""
 
     def to_plain(self) -> dict[str, Any]:
         """As plain data."""
-        return {"kind": self.kind.value, "allowed": [list(pair) for pair in self.allowed]}
+        return {
+            "kind": self.kind.value,
+            "allowed": [list(pair) for pair in self.allowed],
+            "networks": list(self.networks),
+        }
 
 
 class Network(_Network):
@@ -112,14 +119,18 @@ class Network(_Network):
     HOST: Network
 
     @classmethod
-    def hosts(cls, *allowed: tuple[str, int]) -> Network:
-        """Only these pairs of host name and port."""
-        return cls(NetworkKind.HOSTS, tuple(allowed))
+    def hosts(cls, *allowed: tuple[str, int], networks: tuple[str, ...] = ()) -> Network:
+        """Only these pairs of host and port; their names may point into the private `networks`, too."""
+        return cls(NetworkKind.HOSTS, tuple(allowed), tuple(networks))
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Network:
         """The inverse of `to_plain`."""
-        return cls(NetworkKind(plain["kind"]), tuple((str(h), int(p)) for h, p in plain["allowed"]))
+        return cls(
+            NetworkKind(plain["kind"]),
+            tuple((str(h), int(p)) for h, p in plain["allowed"]),
+            tuple(str(network) for network in plain.get("networks", ())),
+        )
 
 
 Network.NONE = Network(NetworkKind.NONE)
@@ -322,11 +333,23 @@ def _problems(policy: Policy) -> Iterator[str]:
         yield from (f"home: {problem}" for problem in _path_problems(policy.home))
         if policy.home == "/" or _within(policy.home, NEVER_A_TARGET):
             yield f"home: `{policy.home}` belongs to the sandbox itself"
-    for index, (host, port) in enumerate(policy.network.allowed):
+    yield from (f"network.{problem}" for problem in _network_problems(policy.network))
+    if policy.network.kind is NetworkKind.HOSTS and "." in policy.hostname:
+        yield f"hostname: `{policy.hostname}` has a dot, so programs would look names up in its domain"
+
+
+def _network_problems(network: _Network) -> Iterator[str]:
+    """What is wrong with a list of hosts; the names themselves are judged when the policy is compiled."""
+    for index, (host, port) in enumerate(network.allowed):
         if not host or not 0 < port < 65536:
-            yield f"network.allowed[{index}]: `{host}:{port}` is not a host and a port"
-    if policy.network.kind is NetworkKind.HOSTS and not policy.network.allowed:
-        yield "network.allowed: names no host"
+            yield f"allowed[{index}]: `{host}:{port}` is not a host and a port"
+    if network.kind is NetworkKind.HOSTS and not network.allowed:
+        yield "allowed: names no host"
+    for index, text in enumerate(network.networks):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            yield f"networks[{index}]: {error}"
 
 
 def _mount_problems(mount: Mount) -> Iterator[str]:

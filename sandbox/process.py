@@ -12,6 +12,7 @@ import time
 
 from sandbox.command import ExitStatus, Usage
 from sandbox.errors import SetupError
+from sandbox.traffic import NetworkReport
 
 _KILL_GRACE_SECONDS = 5.0
 """The helper needs milliseconds to take a sandbox down; after this it is killed itself, which does it too."""
@@ -147,7 +148,7 @@ class Process:
                 str(message), stage=str(stage), errno=int(number), hint=str(hint) or None
             )
         else:
-            code, ended_by, timed_out, unstarted, user, system, memory = told
+            code, ended_by, timed_out, unstarted, user, system, memory, network = told
             usage = Usage(user_seconds=user, system_seconds=system, peak_memory_bytes=memory)
             limit = "wall_clock_seconds" if timed_out else None
             self._status = ExitStatus(
@@ -157,4 +158,5 @@ class Process:
                 unstarted=unstarted,
                 limit=limit,
                 usage=usage,
+                network=None if network is None else NetworkReport.from_plain(network),
             )

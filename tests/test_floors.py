@@ -40,6 +40,7 @@ FLOOR_ZERO_ORDER = ["", "errors", "paths", "files", "digest"]
 SANDBOX_FLOORS = {
     "errors": 0,
     "codes": 0,
+    "traffic": 0,
     "policy": 0,
     "command": 0,
     "host": 1,

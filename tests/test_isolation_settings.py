@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from pypm.errors import ConfigurationError, UsageError
 from pypm.isolation import Boundary, HostPort, RunOptions, grants, merge, parse_flags, parse_settings
+from pypm.isolation.limits import network
 from pypm.isolation.values import MalformedError, parse_duration, parse_host, parse_size
-from sandbox import Guarantee, Isolation
+from sandbox import Guarantee, Isolation, Network
 
 
 @pytest.fixture
@@ -171,11 +172,51 @@ def test_flags_add_to_lists_and_replace_scalars() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["1.2.3.4", "::1", "[::1]:80", "http://x", "a b", "x:0", "x:65536", "x:", "-x.org", "a..b", "*", ""],
+    [
+        *(
+            "http://x",
+            "a b",
+            "x:0",
+            "x:65536",
+            "x:",
+            "-x.org",
+            "a..b",
+            "*",
+            "",
+            "*.org:x",
+            "a.*.org",
+            "1.2.3",
+        ),
+        *("10.0.0.1/8", "10.0.0.0/8:80", "0.0.0.0/0", "[::1", "[::1]80", "::1:80x", "1.2.3.4:0", "224.0.0.1"),
+        "0.0.0.0",
+    ],
 )
-def test_hosts_are_names(host: str) -> None:
+def test_what_is_no_host_is_refused(host: str) -> None:
     with pytest.raises(MalformedError):
         parse_host(host)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("API.example.com", "api.example.com", None),
+        ("*.example.com:8443", "*.example.com", 8443),
+        ("localhost:80", "localhost", 80),
+        ("10.1.2.3:443", "10.1.2.3", 443),
+        ("10.1.2.3", "10.1.2.3", None),
+        ("::1", "::1", None),
+        ("[FD00::1]:8443", "fd00::1", 8443),
+        ("10.0.0.0/8", "10.0.0.0/8", None),
+        ("fd00::/8", "fd00::/8", None),
+    ],
+)
+def test_hosts_are_names_addresses_and_private_networks(text: str, host: str, port: int | None) -> None:
+    assert parse_host(text) == HostPort(host=host, port=port)
+
+
+def test_a_private_network_opens_itself_to_the_names_and_not_to_every_program() -> None:
+    options = RunOptions(allow_net=(parse_host("index.corp.test:443"), parse_host("10.0.0.0/8")))
+    assert network(options) == Network.hosts(("index.corp.test", 443), networks=("10.0.0.0/8",))
 
 
 @given(st.text(max_size=20))

@@ -42,6 +42,10 @@ _LARGEST_METADATA_BYTES = 8 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+!-]{0,250}")
 
 
+_NETWORK_KEY = "`allow-net` in [tool.pypm.sandbox.build]:"
+"""What opens the network to a build, as a refusal names it."""
+
+
 def _ignore(_: str) -> None:
     """Nobody watches the build."""
 
@@ -210,12 +214,15 @@ def _run(call: _Call, log: BuildLog) -> sandbox.ExitStatus:
     )
     with isolation_errors():
         policy = build_policy(layout, bench.options, bench.variables)
-        return run_followed(
+        status = run_followed(
             lambda nothing, writing: bench.start(
                 policy, build_command(layout, stdin=nothing, output=writing)
             ),
             log,
         )
+    for line in () if status.network is None else status.network.lines(_NETWORK_KEY):
+        log.add(line)
+    return status
 
 
 def _request(call: _Call) -> bytes:

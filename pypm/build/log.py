@@ -40,15 +40,18 @@ class BuildLog:
         while chunk := os.read(descriptor, _READ_BYTES):
             *complete, pending = (pending + chunk).replace(b"\r", b"\n").split(b"\n")
             for line in complete:
-                self._add(line)
+                self._take(line)
             if len(pending) > LINE_BYTES:
-                self._add(pending)
+                self._take(pending)
                 pending = b""
         if pending:
-            self._add(pending)
+            self._take(pending)
 
-    def _add(self, line: bytes) -> None:
-        text = printable(line[:LINE_BYTES].decode("utf-8", "replace")).rstrip()
+    def _take(self, line: bytes) -> None:
+        self.add(printable(line[:LINE_BYTES].decode("utf-8", "replace")).rstrip())
+
+    def add(self, text: str) -> None:
+        """Add a line, safe to show, that the build did not print itself."""
         if text:
             self.lines.append(text)
             self.on_line(text)

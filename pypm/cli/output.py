@@ -79,6 +79,11 @@ class Console:
             if hint:
                 self._talk(f"{self.paint('hint:', 'cyan')} {hint}")
 
+    def remark(self, text: str) -> None:
+        """Tell what a command did or met, after its end."""
+        if self.verbosity >= 0:
+            self._talk(text)
+
     def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:
         """Begin a piece of work: a live line on a terminal, a plain line of its begin elsewhere."""
         if self.verbosity < 0:

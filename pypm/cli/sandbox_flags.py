@@ -15,7 +15,11 @@ from pypm.cli.options import combined, flag
 ANY_NETWORK = "*"
 """What a bare `--allow-net` stands for: the network of this machine."""
 
-_HOST = re.compile(r"localhost(:\d+)?|([a-z0-9-]+\.)+[a-z][a-z0-9-]+(:\d+)?", re.IGNORECASE)
+_HOST = re.compile(
+    r"(localhost|(\*\.)?([a-z0-9-]+\.)+[a-z][a-z0-9-]+|\d+(\.\d+){3}|\[[0-9a-f:.]+\])(:\d+)?"
+    r"|\d+(\.\d+){3}/\d+|[0-9a-f]*:[0-9a-f:]+(/\d+)?",
+    re.IGNORECASE,
+)
 _SCRIPT_SUFFIXES = (".py", ".pyw", ".sh")
 
 sandbox_flags = combined(

@@ -55,7 +55,9 @@ def _network(policy: Policy) -> str:
     if policy.network.kind.value == "host":
         return "the network of this machine"
     if policy.network.kind.value == "hosts":
-        return "loopback and " + " ".join(f"{host}:{port}" for host, port in policy.network.allowed)
+        hosts = " ".join(f"{host}:{port}" for host, port in policy.network.allowed)
+        networks = " ".join(policy.network.networks)
+        return f"loopback and {hosts}" + (f" (also where they point into {networks})" if networks else "")
     return "loopback only"
 
 

@@ -16,11 +16,24 @@ _GPU_NODES = ("nvidia*", "nvidia-caps/*", "dri/card*", "dri/renderD*", "kfd", "d
 
 
 def network(options: RunOptions) -> Network:
-    """Nothing but loopback, unless hosts are named or the caller's network is asked for."""
+    """Nothing but loopback, unless hosts are named or the caller's network is asked for.
+
+    A network among the hosts is no destination: it says where the names may point, see `values.parse_host`.
+
+    Raises: IsolationError for networks without a host.
+    """
     if options.allow_all_net:
         return Network.HOST
-    pairs = dict.fromkeys(pair for place in options.allow_net for pair in _pairs(place))
-    return Network.hosts(*pairs) if pairs else Network.NONE
+    networks = tuple(place.host for place in options.allow_net if "/" in place.host)
+    hosts = (place for place in options.allow_net if "/" not in place.host)
+    pairs = dict.fromkeys(pair for place in hosts for pair in _pairs(place))
+    if networks and not pairs:
+        raise IsolationError(
+            f"`allow-net` names the network `{networks[0]}` and no host",
+            reference="network-without-hosts",
+            hint="a network says where allowed names may point; name the hosts, too",
+        )
+    return Network.hosts(*pairs, networks=networks) if pairs else Network.NONE
 
 
 def _pairs(place: HostPort) -> Iterable[tuple[str, int]]:

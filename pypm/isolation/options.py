@@ -14,11 +14,14 @@ class HostPort:
     """One place on the network that the payload may reach."""
 
     host: str
+    """A name, `*.` before one, an address, or a private network that names may point into."""
     port: int | None = None
     """None: the ports that the web uses (80 and 443)."""
 
     def __str__(self) -> str:
-        return self.host if self.port is None else f"{self.host}:{self.port}"
+        if self.port is None:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from pypm.isolation.options import HostPort
@@ -50,18 +51,58 @@ def parse_duration(text: object) -> float:
 
 
 def parse_host(text: object) -> HostPort:
-    """Read `HOST` or `HOST:PORT`. A host is a name: an address would bypass the check of names."""
+    """Read `HOST` or `HOST:PORT`: a name, `*.` before a name, an address (`[::1]:80`), or a private network.
+
+    An address stands for itself, and a name may point at it though it be private. A network (`10.0.0.0/8`)
+    may be pointed into by every name that is allowed.
+    """
     if not isinstance(text, str) or not text:
         raise MalformedError('must name hosts such as "api.example.com" or "api.example.com:8443"')
-    host, colon, port_text = text.partition(":")
+    if "/" in text and "://" not in text:
+        return HostPort(host=_private_network(text))
+    host, port = _split_port(text)
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return HostPort(host=_host_name(host, text), port=port)
+    if address.is_multicast or address.is_unspecified:
+        raise MalformedError(f"must name a host, `{text}` is the address of none")
+    return HostPort(host=str(address), port=port)
+
+
+def _split_port(text: str) -> tuple[str, int | None]:
+    """Take the port off the end; an IPv6 address that has one stands in brackets."""
+    if text.count(":") > 1 and not text.startswith("["):
+        return text, None
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        colon, port_text = rest[:1], rest[1:]
+        if not bracket or ":" not in host or colon not in ("", ":"):
+            raise MalformedError(f"has no valid address in `{text}`")
+    else:
+        host, colon, port_text = text.partition(":")
     if colon and not (port_text.isascii() and port_text.isdigit() and 0 < int(port_text) < 1 << 16):
         raise MalformedError(f"has no valid port in `{text}`")
-    labels = host.rstrip(".").split(".")
+    return host, int(port_text) if colon else None
+
+
+def _host_name(host: str, text: str) -> str:
+    labels = host.removeprefix("*.").rstrip(".").split(".")
     if not all(_HOST_LABEL.fullmatch(label) for label in labels) or len(host) > 253:
         raise MalformedError(f"has no valid host name in `{text}`; write the name without scheme and path")
-    if all(label.isdigit() for label in labels):
-        raise MalformedError(f"must name a host, `{text}` is an address")
-    return HostPort(host=host.rstrip(".").lower(), port=int(port_text) if colon else None)
+    if labels[-1].isdigit():
+        raise MalformedError(f"must name a host, `{text}` is neither a name nor an address")
+    return host.rstrip(".").lower()
+
+
+def _private_network(text: str) -> str:
+    try:
+        found = ip_network(text)
+    except ValueError as error:
+        raise MalformedError(f"has no valid network in `{text}`: {error}") from None
+    if not found.is_private:
+        raise MalformedError(f"holds `{text}`, which is no private network; public addresses need no mention")
+    return str(found)
 
 
 def parse_path(text: object, *, base: Path, home: Path) -> Path:

@@ -42,7 +42,8 @@ _VALUE_FLAGS = frozenset({
     "--color", "--expect-digest",
 })  # fmt: skip
 """Flags that a plan can stand for. Those that grant paths depend on the working directory, and the rest ask
-for talk: with any of them the whole program runs."""
+for talk: with any of them the whole program runs. `--allow-net=HOST` is taken with its `=` alone: whether the
+next word is a host cannot be told here."""
 
 _COMMANDS = ("run", "sync")
 _CHOOSING_VARIABLES = ("PATH", "HOME", "PYENV_ROOT", "XDG_CONFIG_HOME", "NO_COLOR")
@@ -94,10 +95,10 @@ def read_call(arguments: Sequence[str]) -> Call | None:
                     return None
                 value = arguments[position]
             _note(call, name, value)
-        elif word not in _BOOLEAN_FLAGS:
+        elif word not in _BOOLEAN_FLAGS and not (name == "--allow-net" and value):
             return None
         call.module = call.module or word in {"-m", "--module"}
-        call.options.append(name if name not in _VALUE_FLAGS else f"{name}={value}")
+        call.options.append(f"{name}={value}" if equals or name in _VALUE_FLAGS else name)
         position += 1
     call.words = list(arguments[position:])
     return call if bool(call.words) is (call.command == "run") else None

@@ -40,6 +40,9 @@ class Reporter(Protocol):
     def warn(self, text: str, *, hint: str | None = None) -> None:
         """Something the user should know, although the command goes on."""
 
+    def remark(self, text: str) -> None:
+        """One line of its own on what a command did or met."""
+
     def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:
         """Begin a piece of work; use it as a context manager."""
 
@@ -81,6 +84,9 @@ class SilentReporter:
         """Nothing to show."""
 
     def warn(self, text: str, *, hint: str | None = None) -> None:
+        """Nothing to show."""
+
+    def remark(self, text: str) -> None:
         """Nothing to show."""
 
     def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:

@@ -93,6 +93,9 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         context.reporter.release_terminal()
         command = sandbox.Command(argv=words, cwd=_folder_inside(context))
         ended = _run_to_its_end(policy, command)
+    if ended.network is not None:
+        for line in ended.network.lines():
+            context.reporter.remark(line)
     if (untold := untold_end(ended, request.words[0])) is not None:
         raise untold
     return RunOutcome(exit_code=ended.returncode)
@@ -110,8 +113,8 @@ def _run_to_its_end(policy: sandbox.Policy, command: sandbox.Command) -> sandbox
 
 
 def _can_be_planned(policy: sandbox.Policy) -> bool:
-    """Whether the policy is one for plain namespaces, without a list of hosts to be served from outside."""
-    return policy.isolation is None and not policy.network.allowed
+    """Whether the policy is one for plain namespaces."""
+    return policy.isolation is None
 
 
 def explained(context: Context, request: RunRequest) -> Explanation:

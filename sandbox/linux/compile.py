@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from sandbox.errors import PolicyError, UnsupportedError
+from sandbox.errors import PolicyError
 from sandbox.linux import constants as c
 from sandbox.linux import operations as op
 from sandbox.linux import seccomp, system
@@ -35,12 +36,7 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
 
     Raises: PolicyError, UnsupportedError.
     """
-    if policy.network.kind is NetworkKind.HOSTS:
-        raise UnsupportedError(
-            "a network of allowed hosts cannot be enforced by this version",
-            hint="use `Network.NONE`, or `Network.HOST` for the whole of the caller's network",
-        )
-    isolated = policy.network.kind is NetworkKind.NONE
+    isolated = policy.network.kind is not NetworkKind.HOST
     environment = dict(policy.environment)
     if policy.home is not None:
         environment["HOME"] = policy.home
@@ -49,16 +45,17 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
         "machine": machine,
         "namespaces": _NAMESPACES | (c.CLONE_NEWNET if isolated else 0),
         "placeholders": tuple(_placeholders(policy)),
-        "init": tuple(_init(policy, isolated=isolated)),
-        "beside": tuple(_beside(isolated=isolated)),
+        "init": tuple(_init(policy)),
+        "beside": tuple(_beside(policy)),
         "payload": tuple(_payload(policy, machine)),
         "environment": environment,
         "wall_clock_seconds": policy.limits.wall_clock_seconds,
         "terminal": policy.terminal is Terminal.PTY,
+        "outside": _outside(policy),
     }
 
 
-def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
+def _init(policy: Policy) -> Iterator[op.Operation]:
     """What pid 1 does, in order."""
     size = policy.temporary_size_bytes
     yield op.map_ids(INSIDE_ID, INSIDE_ID)
@@ -66,7 +63,7 @@ def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
     yield op.hostname(policy.hostname)
     yield op.root(ROOT_SIZE_BYTES, ROOT_INODES)
     if policy.system:
-        yield from system.operations(policy, INSIDE_ID, network=not isolated)
+        yield from system.operations(policy, INSIDE_ID)
     yield op.devices()
     yield op.tmpfs("/dev/shm", size, SHARED_MEMORY_MODE)  # noqa: S108 - the sandbox's own
     yield op.tmpfs("/tmp", size, SHARED_MEMORY_MODE)  # noqa: S108
@@ -80,11 +77,24 @@ def _init(policy: Policy, *, isolated: bool) -> Iterator[op.Operation]:
     yield op.pivot()
 
 
-def _beside(*, isolated: bool) -> Iterator[op.Operation]:
+def _beside(policy: Policy) -> Iterator[op.Operation]:
     """What pid 1 does while the command's process restricts itself; the command starts after both."""
     yield op.scrub()
-    if isolated:
+    if policy.network.kind is NetworkKind.NONE:
         yield op.loopback()
+    elif policy.network.kind is NetworkKind.HOSTS:
+        from sandbox.linux.egress import allow_list, namespace_plan
+
+        plan = namespace_plan(allow_list(policy.network.allowed))
+        yield op.egress(plan.required, plan.optional, plan.endpoints)
+
+
+def _outside(policy: Policy) -> dict[str, Any]:
+    """What the supervisor does besides watching; most policies want nothing."""
+    wanted: dict[str, Any] = {}
+    if policy.network.kind is NetworkKind.HOSTS:
+        wanted["network"] = {"allowed": policy.network.allowed, "networks": policy.network.networks}
+    return wanted
 
 
 def _payload(policy: Policy, machine: str) -> Iterator[op.Operation]:

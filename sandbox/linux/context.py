@@ -6,7 +6,7 @@ import os
 
 from sandbox.errors import SetupError
 
-PLAN_VERSION = 4
+PLAN_VERSION = 5
 """Of the plan's layout; a stored plan of another version must be compiled again."""
 
 
@@ -19,6 +19,7 @@ class Context:
         "covers",
         "cwd",
         "devices",
+        "egress",
         "environment",
         "folders",
         "go",
@@ -29,6 +30,7 @@ class Context:
         "keep",
         "outer_group",
         "outer_user",
+        "outside",
         "pinned",
         "placeholders",
         "report",
@@ -55,6 +57,10 @@ class Context:
         """Write end of the pipe that closes when the command has been executed."""
         self.terminal = -1
         """Socket over which the master side of the pty goes to the supervisor."""
+        self.egress = -1
+        """Socket over which the listeners of a network allow-list go to the supervisor."""
+        self.outside: tuple[int, ...] = ()
+        """The supervisor's own descriptors, which pid 1 closes first of all."""
         self.tty = -1
         """The slave side of the pty."""
         self.go = -1

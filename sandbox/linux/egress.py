@@ -40,13 +40,13 @@ from sandbox.linux.egress_names import (
 from sandbox.linux.egress_namespace import DESCRIPTORS_PER_MESSAGE, RESOLVER_ADDRESS, RESOLVER_PORT
 from sandbox.linux.egress_reach import Reach
 from sandbox.linux.egress_relay import Services
-from sandbox.linux.egress_report import EgressReport, Tally
+from sandbox.linux.egress_report import Tally
 from sandbox.linux.egress_resolver import Datagrams, Streams, lookup_in
+from sandbox.traffic import NetworkReport
 
 __all__ = [
     "AllowList",
     "Egress",
-    "EgressReport",
     "EgressSettings",
     "NamespacePlan",
     "allow_list",
@@ -217,11 +217,11 @@ class Egress:
             ) from error
         self._loop, self._thread = loop, thread
 
-    def report(self) -> EgressReport:
+    def report(self) -> NetworkReport:
         """What was counted so far; may be called from any thread, at any time."""
         return self._tally.report()
 
-    def close(self, *, drain_seconds: float = 2.0) -> EgressReport:
+    def close(self, *, drain_seconds: float = 2.0) -> NetworkReport:
         """End, once the payload has: deliver what it had sent, for a while, then close everything.
 
         A second call returns the same counts.

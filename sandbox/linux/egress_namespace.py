@@ -24,6 +24,9 @@ RESOLVER_PORT = 53
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`."""
 
+SERVED = b"s"
+"""What the supervisor answers when the sockets are served."""
+
 DESCRIPTORS_PER_MESSAGE = 253
 """`SCM_MAX_FD` in include/net/scm.h: what one message can carry."""
 

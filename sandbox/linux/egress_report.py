@@ -7,115 +7,15 @@ come from inside; what no longer fits is counted without its name.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TypeVar
 
 from sandbox.linux.egress_dns import AAAA, A, Question
+from sandbox.traffic import Broken, HostTraffic, NetworkReport, RefusedName, RefusedServer, Unreachable
 
 _Key = TypeVar("_Key")
 
 MAX_ENTRIES = 256
 """Distinct names of one table; a payload that asks for random names must not grow the supervisor."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostTraffic:
-    """One allowed host and port that was used."""
-
-    host: str
-    port: int
-    connections: int
-    """Accepted inside, whether or not the host outside could be reached."""
-    sent_bytes: int
-    """From inside to the host."""
-    received_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedName:
-    """A name that was looked up and is not on the list; safe to print."""
-
-    name: str
-    count: int
-    """Look-ups; asking for both address families at once is one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedServer:
-    """A TLS server name, asked for at an allowed host, that is not on the list; safe to print."""
-
-    host: str
-    port: int
-    server_name: str | None
-    """None for a ClientHello that could not be read."""
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreachable:
-    """An allowed host that could not be dialled from outside, or may not be at the address it has."""
-
-    host: str
-    port: int
-    reason: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """Connections that ended with a reset or an error, on either side; ordinary, so no line is made of it."""
-
-    host: str
-    port: int
-    reason: str
-    count: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EgressReport:
-    """Everything that was counted; each table in the order of first sight."""
-
-    traffic: tuple[HostTraffic, ...] = ()
-    refused_names: tuple[RefusedName, ...] = ()
-    refused_servers: tuple[RefusedServer, ...] = ()
-    unreachable: tuple[Unreachable, ...] = ()
-    broken: tuple[Broken, ...] = ()
-    carried_at_most: int | None = None
-    """How many connections at once were carried, if that many were and others had to wait."""
-    uncounted: int = 0
-    """Refusals beyond what the tables hold."""
-    faults: tuple[str, ...] = ()
-    """Failures of the relay itself, each of which closed the connection that it befell."""
-
-    def lines(self, option: str = "--allow-net") -> tuple[str, ...]:
-        """One sentence for each refusal, with the option that would allow it."""
-        names = (
-            f"network: `{each.name}` refused {_times(each.count)}; allow it with {option} {each.name}"
-            for each in self.refused_names
-        )
-        servers = (
-            f"network: TLS server name `{each.server_name}` at `{each.host}:{each.port}` refused "
-            f"{_times(each.count)}; allow it with {option} {each.server_name}:{each.port}"
-            if each.server_name is not None
-            else f"network: unreadable TLS to `{each.host}:{each.port}` refused {_times(each.count)}"
-            for each in self.refused_servers
-        )
-        hosts = (
-            f"network: `{each.host}:{each.port}` could not be reached {_times(each.count)}: {each.reason}"
-            for each in self.unreachable
-        )
-        waited = (
-            (f"network: connections had to wait: {self.carried_at_most} at once are carried",)
-            if self.carried_at_most is not None
-            else ()
-        )
-        rest = (f"network: {self.uncounted} more refusals",) if self.uncounted else ()
-        faults = (f"network: relay fault: {fault}" for fault in self.faults)
-        return (*names, *servers, *hosts, *waited, *rest, *faults)
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 class Tally:
@@ -180,10 +80,10 @@ class Tally:
             if len(self._faults) < MAX_ENTRIES:
                 self._faults.append(text)
 
-    def report(self) -> EgressReport:
+    def report(self) -> NetworkReport:
         """The counts as they are now."""
         with self._lock:
-            return EgressReport(
+            return NetworkReport(
                 traffic=tuple(
                     HostTraffic(
                         host=host, port=port, connections=each[0], sent_bytes=each[1], received_bytes=each[2]

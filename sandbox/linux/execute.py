@@ -17,6 +17,7 @@ PERFORM: dict[str, Callable[..., None]] = {
     "map_ids": namespaces.become_unprivileged,
     "keyring": namespaces.keyring,
     "loopback": namespaces.loopback,
+    "egress": namespaces.egress,
     "hostname": namespaces.hostname,
     "root": mounts.root,
     "mirror": mounts.mirror,

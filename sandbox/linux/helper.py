@@ -11,6 +11,10 @@ import os
 import signal
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 def main() -> None:
     """Read the launch, run it, write the result."""
@@ -33,13 +37,14 @@ def main() -> None:
     try:
         ended = run_plan(launch["plan"], request)
         usage = (ended.user_seconds, ended.system_seconds, ended.peak_memory_bytes)
-        result: tuple[str | int | float | bool | None, ...] = (
+        result: tuple[Any, ...] = (
             "ended",
             ended.code,
             ended.signal,
             ended.timed_out,
             ended.unstarted,
             *usage,
+            ended.network and ended.network.to_plain(),
         )
     except (SandboxError, OSError) as error:
         stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)

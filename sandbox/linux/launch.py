@@ -17,7 +17,9 @@ from sandbox.linux.context import PLAN_VERSION, Context
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sandbox.linux.operations import Plan
+    from sandbox.linux.outside import Outside
     from sandbox.terminal import Relay
+    from sandbox.traffic import NetworkReport
 
 
 class Outcome:
@@ -25,6 +27,7 @@ class Outcome:
 
     __slots__ = (
         "code",
+        "network",
         "peak_memory_bytes",
         "signal",
         "system_seconds",
@@ -37,6 +40,8 @@ class Outcome:
         self, status: int | None, unstarted: int | None, timed_out: bool, usage: tuple[float, float, int]
     ) -> None:
         self.code: int | None = None
+        self.network: NetworkReport | None = None
+        """What was counted, for a plan that lists hosts."""
         self.signal: int | None = None
         self.timed_out = timed_out
         self.unstarted = unstarted
@@ -129,6 +134,11 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[in
     records, told_end = pipe
     context = Context(request.argv, request.cwd, {**plan["environment"], **request.additions}, request.keep)
     context.report, context.placeholders = told_end, kept.ready
+    outside = None
+    if plan["outside"]:
+        from sandbox.linux.outside import Outside
+
+        outside = Outside(plan["outside"], context)
     relayed = None
     if plan["terminal"]:
         from sandbox.terminal import Relay
@@ -137,6 +147,8 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[in
     try:
         context.terminal = -1 if relayed is None else relayed.inside
         pid = _start(plan, context, kept)
+        if outside is not None:
+            outside.begin()
         if relayed is not None:
             relayed.begin(pid, records)
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed)
@@ -144,7 +156,10 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[in
     finally:
         if relayed is not None:
             relayed.close()
-    return _outcome(told, timed_out, usage)
+        network = None if outside is None else outside.finish()
+    outcome = _outcome(told, timed_out, usage, outside)
+    outcome.network = network
+    return outcome
 
 
 def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
@@ -160,7 +175,8 @@ def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
 
         raise explain_clone(error) from error
     if pid == 0:
-        os.close(lifeline_write)
+        for descriptor in (lifeline_write, *context.outside):
+            os.close(descriptor)
         if kept.told >= 0:
             os.close(kept.told)
         init.main(plan, context, lifeline_read)
@@ -238,12 +254,14 @@ def _is_gone(lifeline: int) -> bool:
         return False
 
 
-def _outcome(told: list[report.Record], timed_out: bool, usage: tuple[float, float, int]) -> Outcome:
+def _outcome(
+    told: list[report.Record], timed_out: bool, usage: tuple[float, float, int], outside: Outside | None
+) -> Outcome:
     """Turn the records into an outcome, or into the failure that they tell of."""
     status = unstarted = None
     for record in told:
         if record[0] == report.FAILED:
-            raise report.as_error(record)
+            raise (outside and outside.cause(record[1])) or report.as_error(record)
         if record[0] == report.ENDED:
             status = int(record[1])
         elif record[0] == report.UNSTARTED:

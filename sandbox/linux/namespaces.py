@@ -90,9 +90,42 @@ def keyring(_: Context) -> None:
 
 def loopback(context: Context) -> None:
     """Bring `lo` up by ioctl and check that no other interface is. Source: netdevice(7)."""
+    _require_own_network(context)
+    syscalls.set_interface_flags("lo", syscalls.interface_flags("lo") | c.IFF_UP)
+    _require_loopback_alone(context)
+
+
+def egress(
+    context: Context,
+    required: tuple[bytes, ...],
+    optional: tuple[bytes, ...],
+    endpoints: tuple[tuple[str, int], ...],
+) -> None:
+    """Make the routes and listeners of a network allow-list, and go on when the supervisor serves them.
+
+    The supervisor has imported everything before the clone: here there may be no file to import from.
+    """
+    import _socket
+
+    from sandbox.linux.egress_namespace import SERVED, prepare_namespace, send_sockets
+
+    _require_own_network(context)
+    channel = _socket.socket(fileno=context.egress)
+    try:
+        send_sockets(channel, prepare_namespace(required, optional, endpoints))
+        if channel.recv(1) != SERVED:
+            raise fail("egress", "the supervisor does not serve the network allow-list")
+    finally:
+        channel.close()
+    _require_loopback_alone(context)
+
+
+def _require_own_network(context: Context) -> None:
     if os.stat("self/ns/net", dir_fd=context.host_proc).st_ino == context.host_net:
         raise fail("loopback", "the sandbox is still in the host's network")
-    syscalls.set_interface_flags("lo", syscalls.interface_flags("lo") | c.IFF_UP)
+
+
+def _require_loopback_alone(context: Context) -> None:
     # Two lines of headings, then `name: counters`. Kernels may put idle tunnel devices into every namespace.
     for line in _read(context, "net/dev").splitlines()[2:]:
         name = line.partition(b":")[0].strip().decode()

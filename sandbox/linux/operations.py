@@ -11,6 +11,7 @@ them after the fork; nothing is decided there. A `Plan` is a dictionary of plain
     payload                operations of the process that becomes the command
     environment            the payload's variables
     wall_clock_seconds     or None
+    outside                what the supervisor does for it besides watching, see `outside.py`; mostly nothing
     terminal               whether there is a pty
 """
 
@@ -44,6 +45,13 @@ def keyring() -> Operation:
 def loopback() -> Operation:
     """Bring `lo` up, and check that nothing else is."""
     return ("loopback",)
+
+
+def egress(
+    required: tuple[bytes, ...], optional: tuple[bytes, ...], endpoints: tuple[tuple[str, int], ...]
+) -> Operation:
+    """Bring `lo` up with the routes of a network allow-list, and hand its listeners to the supervisor."""
+    return ("egress", required, optional, endpoints)
 
 
 def hostname(name: str) -> Operation:

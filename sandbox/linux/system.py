@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sandbox.linux import operations as op
-from sandbox.policy import Policy
+from sandbox.linux.egress_files import resolver_files
+from sandbox.policy import NetworkKind, Policy
 
 MIRRORED = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 """Links on a merged system, directories on an older one, absent on some."""
@@ -27,14 +28,18 @@ SHOWN_WITH_NETWORK = ("/etc/resolv.conf",)
 USER_NAME = "sandbox"
 
 
-def operations(policy: Policy, inside_id: int, *, network: bool) -> Iterator[op.Operation]:
+def operations(policy: Policy, inside_id: int) -> Iterator[op.Operation]:
     """The operations that show the system."""
+    kind = policy.network.kind
     for path in MIRRORED:
         yield op.mirror(path)
-    for path in SHOWN + (SHOWN_WITH_NETWORK if network else ()):
+    for path in SHOWN + (SHOWN_WITH_NETWORK if kind is NetworkKind.HOST else ()):
         yield op.bind(path, path, writable=False, optional=True)
     home = policy.home or "/"
-    for path, text in _synthesized(policy.hostname, home, inside_id).items():
+    files = _synthesized(policy.hostname, home, inside_id)
+    if kind is NetworkKind.HOSTS:
+        files |= resolver_files(policy.hostname)
+    for path, text in files.items():
         yield op.file(path, text.encode(), 0o444)
 
 

@@ -95,10 +95,28 @@ def test_protecting_what_no_bind_shows_is_refused() -> None:
 
 
 def test_what_cannot_be_enforced_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="allowed hosts"):
-        compile_policy(Policy(network=Network.hosts(("example.com", 443))), "x86_64")
+    with pytest.raises(PolicyError, match="allow-list") as caught:
+        compile_policy(Policy(network=Network.hosts(("example.com/path", 443))), "x86_64")
+    assert "`example.com/path`" in caught.value.details[0]
     with pytest.raises(UnsupportedError, match="riscv64"):
         compile_policy(Policy(), "riscv64")
+
+
+def test_a_list_of_hosts_is_served_from_outside_and_shown_by_a_resolver() -> None:
+    listed = Network.hosts(("example.com", 443), networks=("10.0.0.0/8",))
+    plan = compile_policy(Policy(network=listed), "x86_64")
+    assert plan["namespaces"] & c.CLONE_NEWNET
+    assert plan["outside"] == {"network": {"allowed": (("example.com", 443),), "networks": ("10.0.0.0/8",)}}
+    assert _names(plan["beside"]) == ["scrub", "egress"]
+    files = {operation[1]: operation[2] for operation in plan["init"] if operation[0] == "file"}
+    assert files["/etc/resolv.conf"].startswith(b"nameserver 127.0.0.1")
+    assert compile_policy(Policy(), "x86_64")["outside"] == {}
+    assert marshal.loads(marshal.dumps(plan)) == plan
+
+
+def test_a_host_name_with_a_dot_would_make_programs_search_a_domain() -> None:
+    with pytest.raises(PolicyError, match="hostname"):
+        Policy(network=Network.hosts(("example.com", 443)), hostname="a.b")
 
 
 def test_weaker_isolation_only_by_name_and_never_against_a_requirement() -> None:

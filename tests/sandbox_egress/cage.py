@@ -19,8 +19,8 @@ import pytest
 from sandbox.linux.egress import (
     AllowList,
     Egress,
-    EgressReport,
     EgressSettings,
+    NetworkReport,
     namespace_plan,
     receive_sockets,
 )
@@ -151,4 +151,4 @@ def closes_down_to(count: int) -> bool:
     return False
 
 
-__all__ = ["LOOPBACK", "Cage", "EgressReport", "closes_down_to", "echo", "open_descriptors", "server", "to"]
+__all__ = ["LOOPBACK", "Cage", "NetworkReport", "closes_down_to", "echo", "open_descriptors", "server", "to"]
