@@ -116,7 +116,7 @@ class NetworkReport:
 
 
 def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 _TABLES: dict[str, type] = {
