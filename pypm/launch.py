@@ -94,7 +94,8 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
         return None
     if ended.unstarted is not None:
         return None  # Nothing ran, and the whole program says so in a sentence.
-    if ended.timed_out or ended.signal is not None or (ended.network is not None and ended.network.lines()):
+    told = ended.network is not None and ended.network.lines()
+    if ended.timed_out or ended.lost or ended.signal is not None or told:
         return _tell_end(ended, call)
     return ended.returncode
 

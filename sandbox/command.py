@@ -52,6 +52,9 @@ class ExitStatus:
     """The wall clock limit ended it."""
     unstarted: int | None = None
     """The errno of execve(2), where the sandbox was made and the program could not be executed in it."""
+    lost: str = ""
+    """A protected path that was replaced from outside in such a way that nobody can say whether the command
+    wrote it, so that the run was ended; empty where that did not happen."""
     limit: str | None = None
     """Name of the field of `Limits` that ended it, where that is known."""
     usage: Usage = field(default_factory=Usage)

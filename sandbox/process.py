@@ -148,7 +148,7 @@ class Process:
                 str(message), stage=str(stage), errno=int(number), hint=str(hint) or None
             )
         else:
-            code, ended_by, timed_out, unstarted, user, system, memory, network = told
+            code, ended_by, timed_out, unstarted, lost, user, system, memory, network = told
             usage = Usage(user_seconds=user, system_seconds=system, peak_memory_bytes=memory)
             limit = "wall_clock_seconds" if timed_out else None
             self._status = ExitStatus(
@@ -156,6 +156,7 @@ class Process:
                 signal=ended_by,
                 timed_out=timed_out,
                 unstarted=unstarted,
+                lost=lost,
                 limit=limit,
                 usage=usage,
                 network=None if network is None else NetworkReport.from_plain(network),

@@ -40,7 +40,8 @@ def block() -> set[int]:
 
 
 def restore(mask: set[int]) -> None:
-    """Put the mask back that `block` returned."""
+    """Put the mask back that `block` returned; word of input that nobody waits for is forgotten."""
+    _signal.sigtimedwait((SIGIO,), 0)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 

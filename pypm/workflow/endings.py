@@ -50,6 +50,11 @@ class Ended(Protocol):
         ...
 
     @property
+    def lost(self) -> str:
+        """A protected path that was replaced from outside, so that the run was ended."""
+        ...
+
+    @property
     def returncode(self) -> int:
         """As a shell has it."""
         ...
@@ -69,6 +74,11 @@ def untold_end(ended: Ended, word: str) -> CommandEndedError | None:
     if ended.unstarted is not None:
         why, hint = _WHY_NOT.get(ended.unstarted, (f"was not started: {os.strerror(ended.unstarted)}", None))
         told = ("not-started", f"`{word}` {why}", hint)
+    elif ended.lost:
+        message = (
+            f"`{ended.lost}` was replaced from outside while the run could write there, so the run was ended"
+        )
+        told = ("replaced-meanwhile", message, "look at what lies there now, then start the run again")
     elif ended.timed_out:
         told = ("timed-out", f"`{word}` was ended at its time limit", "`--timeout` sets the limit")
     elif ended.signal is not None and ended.signal not in _ASKED_FOR:

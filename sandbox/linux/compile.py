@@ -45,6 +45,7 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
         "machine": machine,
         "namespaces": _NAMESPACES | (c.CLONE_NEWNET if isolated else 0),
         "placeholders": tuple(_placeholders(policy)),
+        "guarded": _guarded(policy),
         "init": tuple(_init(policy)),
         "beside": tuple(_beside(policy)),
         "payload": tuple(_payload(policy, machine)),
@@ -70,11 +71,16 @@ def _init(policy: Policy) -> Iterator[op.Operation]:
     if policy.home is not None:
         yield op.tmpfs(policy.home, size, 0o700)
     yield op.placeholders()
+    guarded = _guarded(policy)
+    if guarded:
+        yield op.watch(tuple(folder for folder, _ in guarded))
     for index, mount in enumerate(policy.mounts):
         yield from _mount(policy, index, mount)
     # After all others: nothing of the policy's may come to lie over a mask.
     yield op.proc()
     yield op.pivot()
+    if guarded:
+        yield op.share(tuple(_shared(policy)))
 
 
 def _beside(policy: Policy) -> Iterator[op.Operation]:
@@ -161,6 +167,38 @@ def _placeholders(policy: Policy) -> Iterator[tuple[str, tuple[str, ...], bool |
         elif mount.kind is MountKind.BIND:
             is_directory = mount.source or mount.target
         yield (base.source or base.target, parts, is_directory, not masked)
+
+
+def _guarded(policy: Policy) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Every name in a writable bind that only a mount keeps from being written, by its folder."""
+    folders: dict[str, dict[str, str]] = {}
+    for index, mount in enumerate(policy.mounts):
+        base = _covering(policy, index)
+        gives_away = base is not None and base.kind is MountKind.BIND and base.writable
+        if not gives_away or base is None or mount.kind is MountKind.SYMLINK:
+            continue
+        folder, inside = base.source or base.target, base.target
+        for part in _below(mount.target, base.target):
+            inside = f"{inside}/{part}"
+            folders.setdefault(folder, {})[part] = inside
+            folder = f"{folder}/{part}"
+    return tuple((folder, tuple(names.items())) for folder, names in folders.items())
+
+
+def _shared(policy: Policy) -> Iterator[str]:
+    """The mounts below which a protection may have to be renewed: the binds, and what was pinned in them."""
+    found: dict[str, None] = {}
+    for index, mount in enumerate(policy.mounts):
+        base = _covering(policy, index)
+        if base is None or base.kind is not MountKind.BIND or not base.writable:
+            continue
+        path = base.target
+        found[path] = None
+        if mount.kind is MountKind.PROTECT:
+            for part in _below(mount.target, base.target)[:-1]:
+                path = f"{path}/{part}"
+                found[path] = None
+    yield from found
 
 
 def _covering(policy: Policy, index: int) -> Mount | None:

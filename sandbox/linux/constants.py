@@ -27,6 +27,7 @@ MS_NODEV = 0x4
 MS_NOEXEC = 0x8
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
+MS_SHARED = 0x100000
 MNT_DETACH = 0x2
 OPEN_TREE_CLONE = 0x1
 MOVE_MOUNT_F_EMPTY_PATH = 0x4
@@ -46,11 +47,32 @@ AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
 AT_RECURSIVE = 0x8000
 
-# asm-generic/fcntl.h
+# asm-generic/fcntl.h, linux/fcntl.h
 F_GETFL = 3
+F_SETFL = 4
+F_SETOWN = 8
+F_RDLCK = 0
+F_UNLCK = 2
+F_SETLEASE = 1024
+O_ASYNC = 0x2000
 LOCK_SH = 1
 LOCK_EX = 2
 LOCK_NB = 4
+
+# linux/inotify.h
+IN_CLOSE_WRITE = 0x8
+IN_OPEN = 0x20
+IN_MOVED_FROM = 0x40
+IN_MOVED_TO = 0x80
+IN_CREATE = 0x100
+IN_DELETE = 0x200
+IN_DELETE_SELF = 0x400
+IN_MOVE_SELF = 0x800
+IN_UNMOUNT = 0x2000
+IN_Q_OVERFLOW = 0x4000
+IN_ONLYDIR = 0x01000000
+IN_DONT_FOLLOW = 0x02000000
+IN_ISDIR = 0x40000000
 
 # asm-generic/poll.h
 POLLIN = 0x1
@@ -125,6 +147,9 @@ CALLS = {
         "clone": 56,
         "fcntl": 72,
         "flock": 73,
+        "inotify_add_watch": 254,
+        "inotify_init1": 294,
+        "inotify_rm_watch": 255,
         "ioctl": 16,
         "keyctl": 250,
         "mount": 165,
@@ -133,6 +158,7 @@ CALLS = {
         "prlimit64": 302,
         "seccomp": 317,
         "sethostname": 170,
+        "setns": 308,
         "signalfd4": 289,
         "socket": 41,
         "umount2": 166,
@@ -144,6 +170,9 @@ CALLS = {
         "clone": 220,
         "fcntl": 25,
         "flock": 32,
+        "inotify_add_watch": 27,
+        "inotify_init1": 26,
+        "inotify_rm_watch": 28,
         "ioctl": 29,
         "keyctl": 219,
         "mount": 40,
@@ -152,6 +181,7 @@ CALLS = {
         "prlimit64": 261,
         "seccomp": 277,
         "sethostname": 161,
+        "setns": 268,
         "signalfd4": 74,
         "socket": 198,
         "umount2": 39,

@@ -23,6 +23,7 @@ class Context:
         "environment",
         "folders",
         "go",
+        "guard",
         "has_proc",
         "host_net",
         "host_proc",
@@ -53,6 +54,8 @@ class Context:
         """Write end of the pipe that tells the supervisor what failed or how it ended."""
         self.placeholders = -1
         """Read end of the pipe on which the keeper says that every placeholder is there."""
+        self.guard = -1
+        """What tells the supervisor of changes in folders; pid 1 says in which."""
         self.started = -1
         """Write end of the pipe that closes when the command has been executed."""
         self.terminal = -1

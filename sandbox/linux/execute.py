@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.linux import mounts, namespaces, payload, pseudo
+from sandbox.linux import guard, mounts, namespaces, payload, pseudo
 from sandbox.linux.context import Context
 from sandbox.linux.report import send_failure
 
@@ -28,6 +28,8 @@ PERFORM: dict[str, Callable[..., None]] = {
     "file": mounts.file,
     "symlink": mounts.symlink,
     "protect": mounts.protect,
+    "watch": guard.watch,
+    "share": guard.share,
     "devices": pseudo.devices,
     "proc": pseudo.proc,
     "pivot": mounts.pivot,

@@ -43,6 +43,7 @@ def main() -> None:
             ended.signal,
             ended.timed_out,
             ended.unstarted,
+            ended.lost,
             *usage,
             ended.network and ended.network.to_plain(),
         )

@@ -11,11 +11,13 @@ import time
 
 from sandbox import codes, signals
 from sandbox.errors import SetupError
-from sandbox.linux import init, keeper, report, syscalls
+from sandbox.linux import guard, init, keeper, report, syscalls
 from sandbox.linux.context import PLAN_VERSION, Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sandbox.linux.operations import Plan
     from sandbox.linux.outside import Outside
     from sandbox.terminal import Relay
@@ -27,6 +29,7 @@ class Outcome:
 
     __slots__ = (
         "code",
+        "lost",
         "network",
         "peak_memory_bytes",
         "signal",
@@ -44,6 +47,8 @@ class Outcome:
         """What was counted, for a plan that lists hosts."""
         self.signal: int | None = None
         self.timed_out = timed_out
+        self.lost = ""
+        """What was replaced from outside, so that the run was ended; see `guard.py`."""
         self.unstarted = unstarted
         """The errno of execve(2), where the sandbox was made and the program could not be executed in it."""
         self.user_seconds, self.system_seconds, self.peak_memory_bytes = usage
@@ -120,20 +125,25 @@ def run_plan(plan: Plan, request: Request) -> Outcome:
     try:
         records, told = os.pipe()
         kept = keeper.Keeper(plan["placeholders"])
+        guarding = guard.Guard(plan.get("guarded", ()))
         try:
-            return _supervise(plan, request, kept, (records, told))
+            return _supervise(plan, request, (kept, guarding), (records, told))
         finally:
+            guarding.close()
             kept.close()
             os.close(records)
     finally:
         signals.restore(mask)
 
 
-def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[int, int]) -> Outcome:
+def _supervise(
+    plan: Plan, request: Request, beside: tuple[keeper.Keeper, guard.Guard], pipe: tuple[int, int]
+) -> Outcome:
     """Clone pid 1 and stay with it; `pipe` is the report's, whose write end is closed here."""
     records, told_end = pipe
+    kept, guarding = beside
     context = Context(request.argv, request.cwd, {**plan["environment"], **request.additions}, request.keep)
-    context.report, context.placeholders = told_end, kept.ready
+    context.report, context.placeholders, context.guard = told_end, kept.ready, guarding.descriptor
     outside = None
     if plan["outside"]:
         from sandbox.linux.outside import Outside
@@ -147,18 +157,19 @@ def _supervise(plan: Plan, request: Request, kept: keeper.Keeper, pipe: tuple[in
     try:
         context.terminal = -1 if relayed is None else relayed.inside
         pid = _start(plan, context, kept)
+        guarding.begin(pid)
         if outside is not None:
             outside.begin()
         if relayed is not None:
             relayed.begin(pid, records)
-        timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed)
+        timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed, guarding)
         told = report.receive(records, b"" if relayed is None else relayed.told)
     finally:
         if relayed is not None:
             relayed.close()
         network = None if outside is None else outside.finish()
     outcome = _outcome(told, timed_out, usage, outside)
-    outcome.network = network
+    outcome.network, outcome.lost = network, guarding.lost
     return outcome
 
 
@@ -192,7 +203,11 @@ _LIFELINES: list[int] = []
 
 
 def _oversee(
-    pid: int, limit_seconds: float | None, request: Request, relayed: Relay | None
+    pid: int,
+    limit_seconds: float | None,
+    request: Request,
+    relayed: Relay | None,
+    guarding: guard.Guard,
 ) -> tuple[bool, tuple[float, float, int]]:
     """Wait for pid 1, forwarding what comes; return whether the time was up, and what was used."""
     deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
@@ -207,12 +222,12 @@ def _oversee(
             while _LIFELINES:
                 os.close(_LIFELINES.pop())
             return timed_out, used
-        number = wait(None if deadline is None else deadline - time.monotonic())
+        number = _next(wait, deadline, guarding)
         if number == 0:
             timed_out, deadline = True, None
             os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGIO:
-            if _is_gone(request.lifeline):
+            if _is_gone(request.lifeline) or not guarding.is_intact():
                 os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGINT:
             interrupts += 1
@@ -223,6 +238,18 @@ def _oversee(
             os.kill(pid, signals.SIGCONT)
         elif number in signals.FORWARDED:
             os.kill(pid, number)
+
+
+def _next(wait: Callable[[float | None], int], deadline: float | None, guarding: guard.Guard) -> int:
+    """The next signal, or 0 at the deadline; the guard prepares itself when nothing came for a while."""
+    left = None if deadline is None else deadline - time.monotonic()
+    if not guarding.wants_time or (left is not None and left < guard.QUIET_SECONDS):
+        return wait(left)
+    number = wait(guard.QUIET_SECONDS)
+    if number:
+        return number
+    guarding.prepare()
+    return _next(wait, deadline, guarding)
 
 
 def _reap(pid: int, *, account: bool) -> tuple[float, float, int] | None:

@@ -6,6 +6,7 @@ them after the fork; nothing is decided there. A `Plan` is a dictionary of plain
     version, machine       of the plan's layout and of the processor; both are checked before it is replayed
     namespaces             CLONE_NEW* flags that pid 1 is cloned with
     placeholders           what must exist on the host for mounts to stand on, see `placeholders.py`
+    guarded                what somebody outside might replace, see `guard.py`
     init                   operations of pid 1, which then reaps and forwards
     beside                 those of pid 1 that take their time while the payload's process does its own
     payload                operations of the process that becomes the command
@@ -102,6 +103,16 @@ def symlink(target: str, destination: str) -> Operation:
 def placeholders() -> Operation:
     """Wait until everything that the following mounts may stand on is there."""
     return ("placeholders",)
+
+
+def watch(folders: tuple[str, ...]) -> Operation:
+    """Watch folders of the host from here on, see `guard.py`."""
+    return ("watch", folders)
+
+
+def share(paths: tuple[str, ...]) -> Operation:
+    """Let mounts that are made later below these mounts reach the payload."""
+    return ("share", paths)
 
 
 def protect(base: str, parts: tuple[str, ...]) -> Operation:

@@ -179,6 +179,42 @@ def status_flags(descriptor: int) -> int:
     return _call("fcntl", descriptor, c.F_GETFL)
 
 
+def signal_when_readable(descriptor: int) -> None:
+    """Have SIGIO sent to this process when there is something to be read. Source: fcntl(2), F_SETOWN."""
+    _call("fcntl", descriptor, c.F_SETOWN, os.getpid())
+    _call("fcntl", descriptor, c.F_SETFL, status_flags(descriptor) | c.O_ASYNC | os.O_NONBLOCK)
+
+
+def signal_no_more(descriptor: int) -> None:
+    """Undo `signal_when_readable`."""
+    _call("fcntl", descriptor, c.F_SETFL, status_flags(descriptor) & ~c.O_ASYNC)
+
+
+def set_lease(descriptor: int, kind: int) -> None:
+    """Source: fcntl(2), F_SETLEASE."""
+    _call("fcntl", descriptor, c.F_SETLEASE, kind)
+
+
+def new_watch() -> int:
+    """A descriptor that tells what happens in folders. Source: inotify(7)."""
+    return _call("inotify_init1", os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def add_watch(descriptor: int, path: str, mask: int) -> int:
+    """The number that events from `path` bear; they count from 1. Source: inotify_add_watch(2)."""
+    return _call("inotify_add_watch", descriptor, os.fsencode(path), mask)
+
+
+def remove_watch(descriptor: int, number: int) -> None:
+    """Source: inotify_rm_watch(2)."""
+    _call("inotify_rm_watch", descriptor, number)
+
+
+def setns(descriptor: int) -> None:
+    """Join a namespace. Source: setns(2)."""
+    _call("setns", descriptor, 0)
+
+
 def wait_readable(descriptor: int) -> None:
     """Block until `descriptor` can be read; a pidfd can when its process is dead. Source: ppoll(2)."""
     request = bytearray(descriptor.to_bytes(4, "little") + c.POLLIN.to_bytes(4, "little"))
@@ -193,6 +229,16 @@ def wait_readable(descriptor: int) -> None:
 def close_range(first: int, last: int) -> None:
     """Source: close_range(2)."""
     _call("close_range", first, last, 0)
+
+
+def close_all_but(kept: tuple[int, ...]) -> None:
+    """Close every other descriptor of this process."""
+    first = 0
+    for descriptor in sorted(kept):
+        if descriptor > first:
+            close_range(first, descriptor - 1)
+        first = descriptor + 1
+    close_range(first, 0x7FFFFFFF)
 
 
 def set_hostname(name: str) -> None:
