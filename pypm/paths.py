@@ -142,6 +142,11 @@ class Cache:
         return self.root / "interpreters-v1"
 
     @property
+    def hosts(self) -> Path:
+        """What this machine can enforce, asked once a boot."""
+        return self.root / "hosts-v1"
+
+    @property
     def scripts(self) -> Path:
         """What the requirements of scripts (PEP 723) were resolved to."""
         return self.root / "scripts-v1"

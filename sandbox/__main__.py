@@ -20,7 +20,9 @@ def main() -> int:
         if not options.command:
             _say("no command is given; see `python -m sandbox --help`")
             return 2
-        return sandbox.run(_policy(options), _command(options)).returncode
+        policy = _policy(options)
+        _tell_weaker(policy)
+        return sandbox.run(policy, _command(options)).returncode
     except sandbox.SandboxError as error:
         _say(error.message)
         for detail in error.details[1:]:
@@ -80,6 +82,18 @@ def _probe() -> int:
         if value is not None:
             sys.stdout.write(f"{item.name.replace('_', ' ')}: {value}\n")
     return 0 if host.namespaces else 1
+
+
+def _tell_weaker(policy: sandbox.Policy) -> None:
+    """Less than everything is only ever asked for by name, and never goes unsaid."""
+    if policy.isolation is None or not policy.isolation.in_place:
+        return
+    coverage = sandbox.choose_backend(policy).coverage()
+    if not coverage.guarantees:
+        return  # There is none of it here, which the attempt says better.
+    missing = coverage.missing(frozenset(sandbox.Guarantee))
+    names = ", ".join(item.value for item in missing)
+    _say(f"weaker isolation: `{policy.isolation.value}` does not guarantee {names}")
 
 
 def _say(text: str) -> None:

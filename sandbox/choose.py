@@ -7,6 +7,7 @@ import os
 import platform
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from sandbox.backend import Backend
@@ -44,17 +45,24 @@ def _by_name(isolation: Isolation | None) -> Backend:
         from sandbox.none import Unconfined
 
         return Unconfined()
+    if isolation is Isolation.LANDLOCK:
+        from sandbox.linux.in_place import InPlace
+
+        return InPlace()
     from sandbox.linux.backend import Namespaces
 
     return Namespaces()
 
 
-def probe() -> Host:
-    """What this host can enforce, and why not; kept for as long as this process lives."""
+def probe(memory: Path | None = None) -> Host:
+    """What this host can enforce, and why not; kept for as long as this process lives.
+
+    A folder as `memory` keeps it for other processes, too, until the next boot.
+    """
     if sys.platform.startswith("linux"):
         from sandbox.linux.probe import probe as probe_linux
 
-        return probe_linux()
+        return probe_linux(memory)
     system = platform.uname()
     return Host(
         platform=sys.platform, machine=system.machine, kernel=system.release, boot_id="", namespaces=False

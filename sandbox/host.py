@@ -21,6 +21,11 @@ class Host:
     overlay: bool = False
     """Whether trees can be laid over each other without a copy."""
     landlock_abi: int = 0
+    landlock: bool = False
+    """Whether the Landlock backend works here."""
+    landlock_cause: str | None = None
+    """Why it does not."""
     failed_stage: str | None = None
+    """Where the namespaces backend failed."""
     cause: str | None = None
     mend: str | None = None

@@ -71,13 +71,23 @@ class Isolation(enum.Enum):
     """How strong a backend is. Weaker ones are only ever asked for by name."""
 
     NAMESPACES = "namespaces"
+    LANDLOCK = "landlock"
+    """For hosts that deny user namespaces: the host's own files at their own places, less promised."""
     NONE = "none"
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the payload sees the host's own files: nothing is mounted, so paths cannot be chosen."""
+        return self is not Isolation.NAMESPACES
 
 
 class Guarantee(enum.Enum):
     """What a backend can enforce; `Policy.require` lists what this command insists on."""
 
     FILESYSTEM = "filesystem"
+    """No file is read, written, listed, made or removed but those that the policy shows."""
+    METADATA = "metadata"
+    """Nor can it be found out that it exists, or its mode, owner, times and attributes be changed."""
     NETWORK = "network"
     PROCESSES = "processes"
     IPC = "ipc"

@@ -26,6 +26,7 @@ from packaging.requirements import Requirement
 
 import sandbox
 from pypm.build.diagnosis import diagnose
+from pypm.build.in_place import lay_out
 from pypm.build.log import BuildLog, run_followed
 from pypm.build.system import read_regular_file
 from pypm.build.tree import SourceTree, copy_tree, take_compiled
@@ -82,6 +83,11 @@ class _Call:
     @property
     def output(self) -> Path:
         return self.folder / "output"
+
+    @property
+    def location(self) -> Path:
+        """Where the copy of the source tree appears inside."""
+        return self.folder / "source" if self.bench.options.in_place else self.source.location
 
     def failure(self, reason: str, *, reference: str, log: BuildLog, hint: str | None = None) -> BuildError:
         return BuildError(
@@ -188,7 +194,8 @@ def _call(
         copy_tree(source.root, folder / "source")
         with storage_errors(f"make the build folder `{folder}`"):
             # The last one is where the tree's own git folder is mounted.
-            for name in ("output", "answer", *(("source/.git",) if source.repository else ())):
+            mounts_git = source.repository is not None and not bench.options.in_place
+            for name in ("output", "answer", *(("source/.git",) if mounts_git else ())):
                 (folder / name).mkdir()
         status = _run(call, log)
         yield call, _result(call, status, log), log
@@ -199,17 +206,22 @@ def _call(
 def _run(call: _Call, log: BuildLog) -> sandbox.ExitStatus:
     """Run the script inside and follow its output to the end."""
     bench, source = call.bench, call.source
+    script, hooks, request = Path(__file__).with_name("inside_hooks.py"), _hooks_package(), _request(call)
+    if bench.options.in_place:
+        script = lay_out(
+            call.folder, script=script, hooks=hooks, request=request, repository=source.repository
+        )
     layout = BuildLayout(
         home=bench.home,
         environment=bench.environment,
         source=call.folder / "source",
-        location=source.location,
+        location=call.location,
         repository=source.repository,
         output=call.output,
         answer=call.folder / "answer",
-        script=Path(__file__).with_name("inside_hooks.py"),
-        hooks=_hooks_package(),
-        request=_request(call),
+        script=script,
+        hooks=hooks,
+        request=request,
         epoch=source.epoch,
     )
     with isolation_errors():
@@ -229,7 +241,9 @@ def _request(call: _Call) -> bytes:
     system = call.source.system
     request = {
         "hook": call.hook,
-        "source": str(call.source.location),
+        "source": str(call.location),
+        # An editable wheel that was built in a copy must point at the tree itself.
+        "relocate": str(call.source.location) if call.hook == "build_editable" else None,
         "backend": system.backend,
         "backend_path": list(system.backend_path),
         "python": str(call.bench.environment.location / "bin" / "python"),

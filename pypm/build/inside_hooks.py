@@ -45,7 +45,10 @@ def call(request: dict[str, Any]) -> Any:
             request["backend_path"] or None,
             python_executable=request["python"],
         )
-        return getattr(backend, request["hook"])(*arguments(request))
+        result = getattr(backend, request["hook"])(*arguments(request))
+        if request["relocate"] not in (None, request["source"]):
+            relocate(OUTPUT / result, request["source"], request["relocate"])
+        return result
     except pyproject_hooks.BackendUnavailable as error:
         sys.stderr.write(error.traceback)
         return {"problem": "unavailable"}
@@ -57,6 +60,37 @@ def call(request: dict[str, Any]) -> Any:
     except ValueError as error:
         sys.stderr.write(f"backend-path: {error}\n")
         return {"problem": "backend-path"}
+
+
+def relocate(wheel: Path, copy: str, place: str) -> None:
+    """Make an editable wheel point at `place` in place of `copy`, whose path occurs nowhere by chance.
+
+    Needed where the copy could not be mounted at the tree's own place. Backends write the path into `.pth`
+    files, finders and `direct_url.json`.
+    """
+    import base64
+    import csv
+    import hashlib
+    import io
+    import zipfile
+
+    relocated = wheel.with_name(wheel.name + ".relocated")
+    rows: dict[str, list[str]] = {}
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(relocated, "w", zipfile.ZIP_DEFLATED) as new:
+        # RECORD comes last: it tells of what was changed.
+        for entry in sorted(old.infolist(), key=lambda entry: entry.filename.endswith(".dist-info/RECORD")):
+            content = old.read(entry)
+            if entry.filename.endswith(".dist-info/RECORD"):
+                table = csv.reader(io.StringIO(content.decode("utf-8")))
+                text = io.StringIO()
+                csv.writer(text, lineterminator="\n").writerows(rows.get(row[0], row) for row in table if row)
+                content = text.getvalue().encode("utf-8")
+            elif entry.filename.endswith((".pth", ".py", ".json")):
+                content = content.replace(copy.encode(), place.encode())
+                digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+                rows[entry.filename] = [entry.filename, f"sha256={digest}", str(len(content))]
+            new.writestr(entry, content)
+    relocated.replace(wheel)
 
 
 def arguments(request: dict[str, Any]) -> list[Any]:

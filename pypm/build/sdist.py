@@ -40,6 +40,8 @@ class Unpacking:
     home: Path
     """The caller's, which the sandbox does not see."""
     limits: SdistLimits = SdistLimits()
+    isolation: sandbox.Isolation | None = None
+    """A weaker one, where the host denies the strongest."""
     start: Callable[[sandbox.Policy, sandbox.Command], sandbox.Process] = sandbox.spawn
 
 
@@ -62,7 +64,11 @@ def unpack_sdist(archive: Path, staging: Path, unpacking: Unpacking, *, subdirec
     argv = (executable, "-I", "-S", "-B", str(_SCRIPT), str(archive), str(staging), limits)
     with isolation_errors():
         policy = unpack_policy(
-            unpacking.interpreter, readable=(archive, _SCRIPT), writable=(staging,), home=unpacking.home
+            unpacking.interpreter,
+            readable=(archive, _SCRIPT),
+            writable=(staging,),
+            home=unpacking.home,
+            isolation=unpacking.isolation,
         )
         status = run_followed(
             lambda nothing, writing: unpacking.start(

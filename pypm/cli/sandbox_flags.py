@@ -40,7 +40,7 @@ sandbox_flags = combined(
     flag("--read-only", is_flag=True, help="Make the whole project read-only."),
     flag(
         "--isolation",
-        type=click.Choice(["namespaces", "none"]),
+        type=click.Choice(["namespaces", "landlock", "none"]),
         help="Use this isolation, which may be a weaker one.",
     ),
 )

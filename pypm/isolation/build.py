@@ -13,7 +13,7 @@ from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.options import RunOptions
 from pypm.isolation.places import Places
 from pypm.isolation.variables import BUILD_VARIABLES, HOME, made, passed
-from sandbox import Command, Limits, Mount, Policy
+from sandbox import Command, Isolation, Limits, Mount, Policy
 
 if TYPE_CHECKING:
     from pypm.model.environment import Environment
@@ -47,7 +47,8 @@ class BuildLayout:
     source: Path
     """A copy of the source tree, writable."""
     location: Path
-    """Where the copy appears inside: `BUILD_SOURCE`, or the real place for an editable wheel."""
+    """Where the copy appears inside: `BUILD_SOURCE`, or the real place for an editable wheel. Where nothing
+    can be mounted, `source` itself."""
     repository: Path | None
     """The tree's git folder, shown read-only as `.git` in the source."""
     output: Path
@@ -80,8 +81,6 @@ def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Map
     places.show(interpreter_places(environment.interpreter, home=layout.home))
     places.show(options.allow_read)
     places.show(options.allow_write, writable=True)
-    location = str(layout.location)
-    git = () if layout.repository is None else (Mount.bind(str(layout.repository), f"{location}/.git"),)
     variables = {
         **passed(caller_variables, options.allow_env, default=()),
         **made(environment.location),
@@ -91,14 +90,7 @@ def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Map
     return Policy(
         mounts=(
             *places.mounts(),
-            Mount.overlay(str(environment.location), [str(layer) for layer in environment.layers]),
-            Mount.bind(str(layout.source), location, writable=True),
-            *git,
-            Mount.bind(str(layout.output), str(_OUTPUT), writable=True),
-            Mount.bind(str(layout.answer), str(_ANSWER), writable=True),
-            Mount.bind(str(layout.script), str(_SCRIPT)),
-            Mount.bind(str(layout.hooks), str(_HOOKS)),
-            Mount.file(str(_REQUEST), layout.request),
+            *(_in_place(layout) if options.in_place else _mounted(layout)),
             *limited.devices(options),
         ),
         network=limited.network(options),
@@ -111,23 +103,57 @@ def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Map
     )
 
 
+def _mounted(layout: BuildLayout) -> tuple[Mount, ...]:
+    """Everything at its fixed place."""
+    environment, location = layout.environment, str(layout.location)
+    git = () if layout.repository is None else (Mount.bind(str(layout.repository), f"{location}/.git"),)
+    return (
+        Mount.overlay(str(environment.location), [str(layer) for layer in environment.layers]),
+        Mount.bind(str(layout.source), location, writable=True),
+        *git,
+        Mount.bind(str(layout.output), str(_OUTPUT), writable=True),
+        Mount.bind(str(layout.answer), str(_ANSWER), writable=True),
+        Mount.bind(str(layout.script), str(_SCRIPT)),
+        Mount.bind(str(layout.hooks), str(_HOOKS)),
+        Mount.file(str(_REQUEST), layout.request),
+    )
+
+
+def _in_place(layout: BuildLayout) -> tuple[Mount, ...]:
+    """Everything where it lies on this machine: the script beside the folders that it reads and fills."""
+    git = () if layout.repository is None else (Mount.bind(str(layout.repository)),)
+    return (
+        Mount.bind(str(layout.environment.location)),
+        Mount.bind(str(layout.script.parent)),
+        Mount.bind(str(layout.hooks)),
+        *git,
+        *(Mount.bind(str(path), writable=True) for path in (layout.source, layout.output, layout.answer)),
+    )
+
+
 def build_command(layout: BuildLayout, *, stdin: int, output: int) -> Command:
     """The command that calls the hook; both of its outputs go to the descriptor `output`.
 
     The script runs on the plain interpreter (`-I -S`): the requirements are the backend's, not the script's.
     """
     executable = str(layout.environment.interpreter.executable)
-    argv = (executable, "-I", "-S", "-B", str(_SCRIPT))
+    in_place = layout.location == layout.source
+    argv = (executable, "-I", "-S", "-B", str(layout.script if in_place else _SCRIPT))
     return Command(argv=argv, cwd=str(layout.location), stdin=stdin, stdout=output, stderr=output)
 
 
 def unpack_policy(
-    interpreter: Interpreter, *, readable: Sequence[Path], writable: Sequence[Path], home: Path
+    interpreter: Interpreter,
+    *,
+    readable: Sequence[Path],
+    writable: Sequence[Path],
+    home: Path,
+    isolation: Isolation | None = None,
 ) -> Policy:
     """Describe what unpacking may see and use: archives and scripts to read, folders to write, nothing else.
 
     All of them appear at their own places. `home` is the caller's: an interpreter below it is shown, the
-    rest of it is not.
+    rest of it is not. `isolation` names a weaker one.
 
     Raises: sandbox.PolicyError for what the sandbox refuses.
     """
@@ -141,4 +167,5 @@ def unpack_policy(
         limits=Limits(memory_bytes=_UNPACK_MEMORY_BYTES),
         hostname="pypm",
         home=str(HOME),
+        isolation=isolation,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pypm.errors import IsolationError
-from sandbox import SandboxError
+from sandbox import SandboxError, SetupError
 
 
 @contextmanager
@@ -19,5 +19,17 @@ def isolation_errors() -> Iterator[None]:
         yield
     except SandboxError as error:
         raise IsolationError(
-            error.message, reference=error.reference, hint=error.hint, details=error.details
+            error.message, reference=error.reference, hint=_hint(error), details=error.details
         ) from error
+
+
+_DENIED_STAGES = ("clone", "map_ids", "keyring", "hostname", "loopback", "root", "confine", "proc")
+"""Where the set-up fails on a host that denies namespaces, or gives them without any right in them."""
+_LESS = "or accept less by name: `--isolation landlock`, or `PYPM_ISOLATION=landlock` for every command"
+
+
+def _hint(error: SandboxError) -> str | None:
+    """The mend, and where the host denies namespaces what else there is."""
+    if not isinstance(error, SetupError) or error.stage.partition(" ")[0] not in _DENIED_STAGES:
+        return error.hint
+    return f"{error.hint};\n{_LESS}" if error.hint else _LESS

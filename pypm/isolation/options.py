@@ -49,6 +49,11 @@ class RunOptions:
     isolation: Isolation | None = None
     """None: the strongest that the host has. A weaker one is only ever used when it is named."""
 
+    @property
+    def in_place(self) -> bool:
+        """Whether nothing can be mounted, so that the environment must lie on disk."""
+        return self.isolation is not None and self.isolation.in_place
+
 
 def merge(base: RunOptions, over: RunOptions) -> RunOptions:
     """Put `over` (flags) on top of `base` (a profile): lists add up, a scalar that was said replaces.

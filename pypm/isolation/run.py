@@ -78,7 +78,7 @@ def run_policy(
         mounts=(
             *places.mounts(),
             *_protections(project, location, places, options, caller),
-            Mount.overlay(str(location), [str(layer) for layer in environment.layers]),
+            _environment(environment, location, options),
             *limited.devices(options),
         ),
         network=limited.network(options),
@@ -90,6 +90,13 @@ def run_policy(
         require=limited.guarantees(options),
         isolation=options.isolation,
     )
+
+
+def _environment(environment: Environment, location: Path, options: RunOptions) -> Mount:
+    """Mounted from the store, or as it lies on disk where nothing can be mounted."""
+    if options.in_place:
+        return Mount.bind(str(location))
+    return Mount.overlay(str(location), [str(layer) for layer in environment.layers])
 
 
 def _show_granted(paths: Iterable[Path], root: Path | None, places: Places, *, writable: bool) -> None:

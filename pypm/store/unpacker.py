@@ -24,7 +24,7 @@ from pypm.files import storage_errors
 from pypm.model.target import Interpreter
 
 INSIDE = Path(__file__).with_name("inside")
-"""Mounted read-only in the sandbox, at its own path."""
+"""Seen read-only in the sandbox, at its own path, with the folder around it: the import system lists that."""
 
 _MAX_ANSWER_BYTES = 256 << 20
 """A worker that floods its pipe must not fill our memory; an answer needs some 200 bytes a file."""
@@ -96,7 +96,7 @@ class Unpacker:
         """`readable` are the folders that archives lie in, `writable` the one that staging folders lie in."""
         self.interpreter = interpreter
         self._runner = runner
-        self._readable = (INSIDE, *readable)
+        self._readable = (INSIDE.parent, *readable)
         self._writable = writable
         self._limits = limits or UnpackLimits()
         self._size = os.cpu_count() or 1

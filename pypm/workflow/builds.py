@@ -32,6 +32,7 @@ from pypm.model.project import BuildSystem, PathSource, WorkspaceSource
 from pypm.model.wheel import StoredWheel
 from pypm.store.adoption import Expected
 from pypm.workflow.supply import Supply, required_hash
+from pypm.workflow.written import written
 
 if TYPE_CHECKING:
     from pypm.build.frontend import Workbench
@@ -198,9 +199,10 @@ class Builder:
         with storage_errors(f"make `{staging.parent}`"):
             staging.parent.mkdir(parents=True, exist_ok=True)
         try:
-            yield unpack_sdist(
-                archive, staging, Unpacking(interpreter=context.interpreter, home=context.home)
+            unpacking = Unpacking(
+                interpreter=context.interpreter, home=context.home, isolation=context.own_isolation
             )
+            yield unpack_sdist(archive, staging, unpacking)
         finally:
             remove_tree(staging)
 
@@ -247,7 +249,8 @@ class Builder:
 
     def _described(self, wheels: Sequence[StoredWheel]) -> Environment:
         context = self._supply.context
-        return describe(context.interpreter, wheels, BUILD_ENVIRONMENT, cache=context.cache.root)
+        environment = describe(context.interpreter, wheels, BUILD_ENVIRONMENT, cache=context.cache.root)
+        return written(environment, context.cache) if self._options.in_place else environment
 
     def _memory(self, identity: Sha256) -> Path:
         interpreter = self._supply.context.interpreter

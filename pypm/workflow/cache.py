@@ -115,6 +115,7 @@ def _buckets(cache: Cache) -> tuple[Path, ...]:
         cache.environments,
         cache.interpreters,
         cache.scripts,
+        cache.hosts,
         cache.scratch,
     )
 

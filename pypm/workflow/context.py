@@ -26,6 +26,7 @@ from pypm.workflow.settings import Settings, without_login
 if TYPE_CHECKING:
     from pypm.index.client import Client
     from pypm.model.target import Interpreter
+    from sandbox import Isolation
 
 
 class Context:
@@ -106,6 +107,27 @@ class Context:
     def home(self) -> Path:
         """The caller's home folder, which nothing in a sandbox sees."""
         return Path(os.path.expanduser("~")).absolute()  # noqa: PTH111 - `Path.home` raises without one
+
+    @cached_property
+    def own_isolation(self) -> Isolation | None:
+        """The isolation of unpacking, builds and plugins; None is the strongest. See `workflow.ladder`."""
+        named = self.settings.isolation or self._project_isolation()
+        if named is None:
+            return None
+        from pypm.workflow.ladder import own_isolation
+
+        return own_isolation(named, self.cache.hosts, self.reporter.warn)
+
+    def _project_isolation(self) -> Isolation | None:
+        if self.settings.root is None:
+            return None
+        named = self.project.sandbox.get("isolation")
+        if named is None:
+            return None
+        from pypm.isolation import Boundary, parse_settings
+
+        boundary = Boundary(root=self.root, home=self.home, cache=self.cache.root)
+        return parse_settings(self.project.sandbox, boundary).base.isolation
 
     @cached_property
     def lock_path(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,15 @@ from pypm.workflow.context import Context
 
 
 def build_options(context: Context) -> RunOptions:
-    """Return the project's `build` profile."""
-    return _profile(context, "build")
+    """Return the project's `build` profile, as far down the ladder as `workflow.ladder` says.
+
+    Less than that, and none at all, is given only where the profile itself names it.
+    """
+    options = _profile(context, "build")
+    table = context.project.sandbox.get("build", {})
+    if "isolation" in table:
+        return options
+    return replace(options, isolation=context.own_isolation)
 
 
 def run_options(context: Context, profile: str, flags: Mapping[str, Any]) -> RunOptions:
@@ -25,7 +33,8 @@ def run_options(context: Context, profile: str, flags: Mapping[str, Any]) -> Run
         UsageError: a flag is, or there is no such profile.
     """
     given = parse_flags(flags, boundary(context), working_directory=Path.cwd())
-    return merge(_profile(context, profile), given)
+    options = merge(_profile(context, profile), given)
+    return options if options.isolation else replace(options, isolation=context.settings.isolation)
 
 
 def boundary(context: Context) -> Boundary:

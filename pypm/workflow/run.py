@@ -25,6 +25,7 @@ from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
+from pypm.workflow.written import written
 
 
 class ProgramMissingError(PypmError):
@@ -80,8 +81,9 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
 
 def _run(context: Context, request: RunRequest, preparation: Preparation) -> RunOutcome:
     options = run_options(context, request.profile, request.sandbox)
-    prepared = prepare(context, preparation)
+    context.settings = replace(context.settings, isolation=options.isolation)
     _tell_grants(context, options, request)
+    prepared = _placed(context, prepare(context, preparation), options)
     with isolation_errors():
         policy = _policy(context, prepared, options, os.environ)
         if request.explain:
@@ -120,9 +122,17 @@ def _can_be_planned(policy: sandbox.Policy) -> bool:
 def explained(context: Context, request: RunRequest) -> Explanation:
     """Return the policy that the command would get, told in lines or as data."""
     options = run_options(context, request.profile, request.sandbox)
-    prepared = prepare(context, _preparation(request))
+    context.settings = replace(context.settings, isolation=options.isolation)
+    prepared = _placed(context, prepare(context, _preparation(request)), options)
     with isolation_errors():
         return explain(_policy(context, prepared, options, os.environ))
+
+
+def _placed(context: Context, prepared: Prepared, options: RunOptions) -> Prepared:
+    """With the environment on disk, where it cannot be mounted."""
+    if not options.in_place:
+        return prepared
+    return replace(prepared, environment=written(prepared.environment, context.cache))
 
 
 def _preparation(request: RunRequest) -> Preparation:

@@ -23,7 +23,11 @@ class SandboxedWorker:
         self.stdout = stdout
 
     def stop(self) -> None:
-        """End the process and reap it; callable twice."""
+        """End the process and reap it; callable twice.
+
+        Raises:
+            IsolationError: it never ran, for the sandbox could not be made.
+        """
         if self._stopped:
             return
         self._stopped = True
@@ -32,16 +36,20 @@ class SandboxedWorker:
             with contextlib.suppress(OSError):
                 pipe.close()
         self._process.kill()
-        self._process.wait()
+        with isolation_errors():
+            self._process.wait()
 
 
 class SandboxedUnpacking:
     """Implements `store.unpacker.UnpackRunner` over the sandbox."""
 
-    def __init__(self, interpreter: Interpreter, *, home: Path) -> None:
-        """`home` is the caller's, which the worker does not see."""
+    def __init__(
+        self, interpreter: Interpreter, *, home: Path, isolation: sandbox.Isolation | None = None
+    ) -> None:
+        """`home` is the caller's, which the worker does not see; `isolation` names a weaker one."""
         self._interpreter = interpreter
         self._home = home
+        self._isolation = isolation
 
     def start(
         self, argv: tuple[str, ...], *, readable: tuple[Path, ...], writable: tuple[Path, ...]
@@ -53,7 +61,13 @@ class SandboxedUnpacking:
             StorageError: there are no descriptors left for its pipes.
         """
         with isolation_errors():
-            policy = unpack_policy(self._interpreter, readable=readable, writable=writable, home=self._home)
+            policy = unpack_policy(
+                self._interpreter,
+                readable=readable,
+                writable=writable,
+                home=self._home,
+                isolation=self._isolation,
+            )
         try:
             requests_out, requests_in = os.pipe()
             answers_out, answers_in = os.pipe()

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pypm.codec.toml import parse_toml
@@ -19,10 +19,14 @@ from pypm.files import storage_errors
 from pypm.model.project import Index
 from pypm.paths import cache_home, find_project_root, system_configuration_file, user_configuration_file
 
+if TYPE_CHECKING:
+    from sandbox import Isolation
+
 _KEYS: Mapping[str, type] = {
     "allowed-signers": str,
     "cache-dir": str,
     "default-index": str,
+    "isolation": str,
     "offline": bool,
     "python": str,
 }
@@ -81,6 +85,8 @@ class Settings:
     """The configuration files that were looked for, whether or not they exist."""
     allowed_signers: Path | None = None
     """Who may sign locks, whatever a project says; with it, every lock must be signed."""
+    isolation: Isolation | None = None
+    """A weaker isolation by name, also for what pypm runs by itself; None is the strongest."""
     names_project: bool = False
     """Whether the user named the project, in place of the working directory finding it."""
 
@@ -108,6 +114,7 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         python=overrides.python or configured.get("python"),
         default_index=overrides.default_index or configured.get("default-index"),
         allowed_signers=_signers(environ.get("PYPM_ALLOWED_SIGNERS") or configured.get("allowed-signers")),
+        isolation=_isolation(environ.get("PYPM_ISOLATION") or configured.get("isolation")),
         indexes=_indexes(overrides),
         login_urls=tuple(text.partition("=")[2] for text in overrides.index) + overrides.find_links,
         resolution=overrides.resolution,
@@ -184,6 +191,20 @@ def _cache(chosen: Path | str | None, environ: Mapping[str, str]) -> Path:
 
 def _signers(chosen: str | None) -> Path | None:
     return Path(chosen).expanduser().absolute() if chosen else None
+
+
+def _isolation(named: str | None) -> Isolation | None:
+    if named is None:
+        return None
+    from sandbox import Isolation
+
+    try:
+        return Isolation(named)
+    except ValueError:
+        known = ", ".join(f"`{item.value}`" for item in Isolation)
+        raise UsageError(
+            f"there is no isolation `{named}`; known are {known}", reference="unknown-isolation"
+        ) from None
 
 
 def _indexes(overrides: Overrides) -> tuple[Index, ...]:

@@ -214,7 +214,7 @@ class Supply:
                 with storage_errors(f"make `{folder}`"):
                     folder.mkdir(parents=True, exist_ok=True)
             self._unpacker = Unpacker(
-                SandboxedUnpacking(interpreter, home=self.context.home),
+                SandboxedUnpacking(interpreter, home=self.context.home, isolation=self.context.own_isolation),
                 interpreter,
                 readable=(cache.wheels, cache.builds),
                 writable=cache.scratch,

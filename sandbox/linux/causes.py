@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from sandbox.errors import SetupError
+from sandbox.linux import constants as c
+from sandbox.linux import syscalls
 
 APPARMOR_PROFILE = """\
 abi <abi/4.0>,
@@ -51,10 +53,26 @@ def describe_clone(number: int) -> tuple[str, str]:
     )
 
 
+def describe_landlock() -> tuple[str, str]:
+    """Why there is no Landlock here, and what mends it."""
+    number = syscalls.landlock_errno()
+    if number == errno.EPERM:
+        return (
+            "a system call filter, probably a container's, denies Landlock",
+            "start the container with a newer seccomp profile, "
+            "for instance `--security-opt seccomp=unconfined`",
+        )
+    if number == errno.EOPNOTSUPP:
+        return (
+            "Landlock is built into this kernel and switched off",
+            "an administrator can add `landlock` to the kernel's parameter `lsm=`",
+        )
+    return ("this kernel has no Landlock", "it needs Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK")
+
+
 def is_filtered() -> bool:
-    """Whether this process runs under a seccomp filter."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-    return "\nSeccomp:\t2\n" in status
+    """Whether this process runs under a seccomp filter; without `/proc` the kernel itself is asked."""
+    return syscalls.prctl(c.PR_GET_SECCOMP) == c.SECCOMP_MODE_FILTER
 
 
 def _sysctl(name: str) -> str | None:

@@ -88,7 +88,9 @@ PR_GET_DUMPABLE = 3
 PR_SET_DUMPABLE = 4
 PR_GET_SECCOMP = 21
 PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_GET_NO_NEW_PRIVS = 39
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
@@ -143,6 +145,7 @@ _SAME_CALLS = {
 CALLS = {
     "x86_64": {
         **_SAME_CALLS,
+        "capget": 125,
         "capset": 126,
         "clone": 56,
         "fcntl": 72,
@@ -166,6 +169,7 @@ CALLS = {
     },
     "aarch64": {
         **_SAME_CALLS,
+        "capget": 90,
         "capset": 91,
         "clone": 220,
         "fcntl": 25,

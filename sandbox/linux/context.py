@@ -6,6 +6,10 @@ import os
 
 from sandbox.errors import SetupError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PLAN_VERSION = 5
 """Of the plan's layout; a stored plan of another version must be compiled again."""
 
@@ -29,6 +33,7 @@ class Context:
         "host_proc",
         "ignored_signals",
         "keep",
+        "on_orphaned",
         "outer_group",
         "outer_user",
         "outside",
@@ -74,6 +79,8 @@ class Context:
         """Inode of the host's network namespace, to be compared with."""
         self.ignored_signals = -1
         """Mask of the signals that this process ignores; all ones until it was looked up."""
+        self.on_orphaned: Callable[[], None] | None = None
+        """What init does when the supervisor is gone; pid 1 takes everything along by itself."""
         self.outer_user = os.geteuid()
         self.outer_group = os.getegid()
         """The caller's ids as the host knows them."""

@@ -35,6 +35,10 @@ def main() -> None:
     request.keep = launch["keep"]
     request.lifeline = launch["lifeline"]
     try:
+        if "private" in launch["plan"]:
+            from sandbox.linux.run_in_place import run_in_place
+
+            run_plan = run_in_place
         ended = run_plan(launch["plan"], request)
         usage = (ended.user_seconds, ended.system_seconds, ended.peak_memory_bytes)
         result: tuple[Any, ...] = (

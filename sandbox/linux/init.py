@@ -167,6 +167,9 @@ def _reap(child: int, context: Context, *, terminal: bool) -> int:
             report.send(context.report, (report.ENDED, status))
             return 0
         number = signals.wait()
+        if number == signals.SIGIO and context.on_orphaned is not None:
+            context.on_orphaned()
+            return 0
         if number != signals.SIGCHLD:
             _forward(number, child)
 

@@ -35,7 +35,7 @@ def restrict(writable: tuple[str, ...], descriptors: tuple[int, ...]) -> int:
     abi = syscalls.landlock_abi()
     if abi == 0:
         return 0
-    handled = (1 << _RIGHTS_BY_ABI.get(abi, 16)) - 1
+    handled = handled_rights(abi)
     attributes = handled.to_bytes(8, "little")
     if abi >= 4:
         attributes += bytes(8)
@@ -43,19 +43,24 @@ def restrict(writable: tuple[str, ...], descriptors: tuple[int, ...]) -> int:
         attributes += SCOPES.to_bytes(8, "little")
     ruleset = syscalls.landlock_create_ruleset(attributes)
     try:
-        _allow_path(ruleset, "/", (EXECUTE | READ_FILE | READ_DIR) & handled)
+        allow_path(ruleset, "/", (EXECUTE | READ_FILE | READ_DIR) & handled)
         for path in writable:
-            _allow_path(ruleset, path, handled & ~(MAKE_CHAR | MAKE_BLOCK))
+            allow_path(ruleset, path, handled & ~(MAKE_CHAR | MAKE_BLOCK))
         for descriptor in descriptors:
-            if rights := handled & _rights_of(descriptor):
-                _allow_descriptor(ruleset, descriptor, rights)
+            if rights := handled & rights_of(descriptor):
+                allow_descriptor(ruleset, descriptor, rights)
         syscalls.landlock_restrict_self(ruleset)
     finally:
         os.close(ruleset)
     return abi
 
 
-def _rights_of(descriptor: int) -> int:
+def handled_rights(abi: int) -> int:
+    """Every file system right that an ABI knows."""
+    return (1 << _RIGHTS_BY_ABI.get(abi, 16)) - 1
+
+
+def rights_of(descriptor: int) -> int:
     """What an open descriptor already allows; a folder that was handed in is meant as a whole."""
     try:
         mode = syscalls.status_flags(descriptor) & os.O_ACCMODE
@@ -70,19 +75,19 @@ def _rights_of(descriptor: int) -> int:
     return reading | writing | IOCTL_DEV
 
 
-def _allow_path(ruleset: int, path: str, access: int) -> None:
+def allow_path(ruleset: int, path: str, access: int) -> None:
     """Allow `access` beneath a path inside; one that an optional mount did not bring is left out."""
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:
-        _allow_descriptor(ruleset, descriptor, access)
+        allow_descriptor(ruleset, descriptor, access)
     finally:
         os.close(descriptor)
 
 
-def _allow_descriptor(ruleset: int, descriptor: int, access: int) -> None:
+def allow_descriptor(ruleset: int, descriptor: int, access: int) -> None:
     """Allow `access` beneath an open file; a file that is no directory takes fewer rights."""
     try:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):

@@ -175,7 +175,8 @@ def _supervise(
 
 def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
     """Clone pid 1, then the keeper if one is needed; return the pid."""
-    context.host_net = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 - no pathlib on this path
+    if plan["namespaces"]:
+        context.host_net = _host_network()
     if os.geteuid() == 0 and os.getgroups():
         os.setgroups([])
     lifeline_read, lifeline_write = os.pipe()
@@ -197,6 +198,19 @@ def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
     # The write end of the lifeline stays open for as long as this process lives: that is its message.
     _LIFELINES.append(lifeline_write)
     return pid
+
+
+def _host_network() -> int:
+    """The inode of this process's network namespace. Raises: SetupError where `/proc` hides it."""
+    try:
+        return os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 - no pathlib on this path
+    except OSError as error:
+        raise SetupError(
+            "the sandbox could not be made: there is no `/proc` here to make it with",
+            stage="proc",
+            errno=error.errno or 0,
+            hint="an outer sandbox hides it; run this outside of that one",
+        ) from error
 
 
 _LIFELINES: list[int] = []

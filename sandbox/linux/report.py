@@ -79,4 +79,8 @@ def as_error(record: Record) -> SetupError:
     """The exception that a FAILED record stands for."""
     _, stage, number, message, hint = record
     text = f"the sandbox could not be made (at `{stage}`): {message}"
-    return SetupError(text, stage=str(stage), errno=int(number), hint=str(hint) or None)
+    if not hint:
+        from sandbox.linux.causes import mend
+
+        hint = mend(str(stage), int(number))
+    return SetupError(text, stage=str(stage), errno=int(number), hint=hint)

@@ -317,6 +317,24 @@ def set_no_capabilities() -> None:
     _call("capset", header, bytes(24))
 
 
+def capabilities() -> int:
+    """Every capability in the effective, permitted or inheritable set, as bits. Source: capget(2)."""
+    header = c.LINUX_CAPABILITY_VERSION_3.to_bytes(4, "little") + bytes(4)
+    sets = bytearray(24)
+    _call("capget", header, _address(sets))
+    words = [int.from_bytes(sets[start : start + 4], "little") for start in range(0, 24, 4)]
+    return (words[0] | words[1] | words[2]) | (words[3] | words[4] | words[5]) << 32
+
+
+def landlock_errno() -> int:
+    """Why there is no Landlock: ENOSYS, EOPNOTSUPP (not among `lsm=`), EPERM (a filter); 0 where there is."""
+    try:
+        _call("landlock_create_ruleset", None, 0, c.LANDLOCK_CREATE_RULESET_VERSION)
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
 def landlock_abi() -> int:
     """The version of Landlock that the kernel speaks, 0 for none. Source: landlock_create_ruleset(2)."""
     try:
