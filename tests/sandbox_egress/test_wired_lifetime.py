@@ -121,7 +121,7 @@ def test_a_terminal_session_has_the_network_too(tmp_path: Path, port: int) -> No
         "import socket; s = socket.create_connection(('localhost', %d)); s.sendall(b'a'); "
         "print(s.recv(1) * 9)"
     )
-    os.write(master, f'python -c "{script % port}"; exit 4\n'.encode())
+    typed = f'python -c "{script % port}"; exit 4\n'.encode()
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         if select.select([master], [], [], 0.5)[0]:
@@ -129,8 +129,11 @@ def test_a_terminal_session_has_the_network_too(tmp_path: Path, port: int) -> No
                 shown += os.read(master, 65536)
             except OSError:
                 break
+        if typed and b"$ " in shown:
+            os.write(master, typed)
+            typed = b""
     os.close(master)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4, shown
     assert b"aaaaaaaaa" in shown
 
 
