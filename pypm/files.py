@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import stat
@@ -42,6 +43,12 @@ _SHORTEST_PAUSE_SECONDS = 0.001
 _LONGEST_PAUSE_SECONDS = 0.05
 """A taken lock is tried again after pauses that double between these; flock(2) itself knows no time limit."""
 
+_MOMENT_SECONDS = 1.0
+"""A lock that is given back sooner is nothing to talk about."""
+
+_LOCKS_OPEN_FILES = sys.platform != "win32"
+"""Whether a lock leaves the file writable for its holder alone, and removable for all."""
+
 _HAS_DESCRIPTOR_PATHS = os.scandir in os.supports_fd and os.unlink in os.supports_dir_fd
 
 
@@ -73,10 +80,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     Raises:
         StorageError: the disk refused; nothing is left beside `path`.
     """
-    beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     with storage_errors(f"write `{path}`"):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(beside, flags, mode)
+        beside, descriptor = _open_beside(path, mode)
         try:
             try:
                 _write_all(descriptor, content)
@@ -89,6 +94,42 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
                 beside.unlink()
             raise
         flush_folder(path.parent)
+
+
+def _open_beside(path: Path, mode: int) -> tuple[Path, int]:
+    """Make the file that is to be renamed to `path`, locked while it is written: see `sweep_beside`."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+        descriptor = os.open(beside, flags, mode)
+        try:
+            # A sweep may come between the two calls; then this file is its, and another one is made.
+            if _LOCKS_OPEN_FILES and not (
+                _try_lock(descriptor, shared=False) and os.fstat(descriptor).st_nlink
+            ):
+                os.close(descriptor)
+                continue
+        except OSError:
+            pass  # A file system without locks: nobody can sweep there, either.
+        return beside, descriptor
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what killed processes left when they were about to replace `path`.
+
+    The lock of a file ends with the process that writes it, however that ends, so what can be locked is
+    nobody's. Best effort: what cannot be removed now stays for the next sweep.
+    """
+    if not _LOCKS_OPEN_FILES:
+        return
+    with contextlib.suppress(OSError):
+        for beside in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+            descriptor = os.open(beside, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if _try_lock(descriptor, shared=False):
+                    beside.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
@@ -126,7 +167,8 @@ def locked(
     """Hold the lock file `path` for the block; it and its folder are made when missing.
 
     Several shared holders may stand together; an exclusive one stands alone, also among threads of one
-    process. When the lock is taken, `on_wait` is called once with the holder (`process 4711 (pypm sync)`).
+    process. When the lock stays taken for a moment, `on_wait` is called once with the holder
+    (`process 4711 (pypm sync)`).
     The lock ends with the process, however that ends: the file may stay, it means nothing by itself. Not
     reentrant.
 
@@ -149,6 +191,31 @@ def locked(
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def locked_whole(path: Path, *, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold all bytes of the lock file `path` for the block, against processes that hold one byte each.
+
+    Raises:
+        StorageError: the disk refused.
+
+    Source: lockf(3).
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    with storage_errors(f"lock `{path}`"):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        waiting = _Waiting(on_wait)
+        with storage_errors(f"lock `{path}`"):
+            while not _try_lock_whole(descriptor):
+                waiting.tell(descriptor)
+                time.sleep(_LONGEST_PAUSE_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _acquire(
     path: Path,
     shared: bool,
@@ -156,16 +223,12 @@ def _acquire(
     on_wait: Callable[[str], None] | None,
 ) -> int:
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-    told = False
+    waiting = _Waiting(on_wait)
     while True:
         # Never through a link: the holder's name is written into whatever this opens.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
-            if not _try_lock(descriptor, shared=shared):
-                if on_wait is not None and not told:
-                    on_wait(_holder(descriptor))
-                    told = True
-                _wait(descriptor, path, shared, deadline)
+            _wait(descriptor, path, shared, deadline, waiting)
             # Between our open and our lock, another process may have removed the file (a cache that is
             # pruned): then we hold a lock on a file that nobody else will find.
             if _is_same_file(descriptor, path):
@@ -177,7 +240,20 @@ def _acquire(
         os.close(descriptor)
 
 
-def _wait(descriptor: int, path: Path, shared: bool, deadline: float | None) -> None:
+class _Waiting:
+    """Tells once who is waited for, after a moment."""
+
+    def __init__(self, on_wait: Callable[[str], None] | None) -> None:
+        self._on_wait = on_wait
+        self._since = time.monotonic()
+
+    def tell(self, descriptor: int) -> None:
+        if self._on_wait is not None and time.monotonic() - self._since >= _MOMENT_SECONDS:
+            self._on_wait(_holder(descriptor))
+            self._on_wait = None
+
+
+def _wait(descriptor: int, path: Path, shared: bool, deadline: float | None, waiting: _Waiting) -> None:
     pause_seconds = _SHORTEST_PAUSE_SECONDS
     while not _try_lock(descriptor, shared=shared):
         if deadline is not None and time.monotonic() >= deadline:
@@ -186,6 +262,7 @@ def _wait(descriptor: int, path: Path, shared: bool, deadline: float | None) -> 
                 reference="lock-timeout",
                 hint="wait for that process to end, or end it",
             )
+        waiting.tell(descriptor)
         time.sleep(pause_seconds)
         pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
@@ -211,9 +288,47 @@ def _sign(descriptor: int) -> None:
 
 
 def _holder(descriptor: int) -> str:
+    """Name who holds the lock now: the kernel's word where it gives one, else who signed last.
+
+    Of several shared holders the last to sign may be gone while another still stands.
+    """
+    process = _holding_process(descriptor)
+    if process is not None:
+        return process
     os.lseek(descriptor, _RESERVED_BYTES, os.SEEK_SET)
     line = os.read(descriptor, 512).decode("utf-8", "replace").strip()
     return line or "another process"
+
+
+def _holding_process(descriptor: int) -> str | None:
+    """Find a holder in `/proc/locks`; None where there is no such list, or the holder is not visible.
+
+    Source: proc_locks(5): `1: FLOCK|POSIX ADVISORY WRITE <pid> <device>:<inode> <start> <end>`.
+    """
+    inode = str(os.fstat(descriptor).st_ino)
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/locks").read_text("ascii").splitlines():
+            words = line.split()
+            if (
+                words[1] in {"FLOCK", "POSIX"}
+                and words[5].rpartition(":")[2] == inode
+                and words[4] != str(os.getpid())
+            ):
+                words_of_it = Path(f"/proc/{words[4]}/cmdline").read_bytes().split(b"\0")[:-1]
+                command = b" ".join(words_of_it).decode("utf-8", "replace")
+                return f"process {words[4]} ({_readable_command(command)})" if command else None
+    return None
+
+
+def _readable_command(command: str) -> str:
+    """Return a command line without the interpreter before it, and not longer than it need be."""
+    words = command.split(" ")
+    for position, word in enumerate(words[:4]):
+        if Path(word).name == "pypm":
+            words = ["pypm", *words[position + 1 :]]
+            break
+    text = " ".join(words)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 if sys.platform == "win32":
@@ -246,6 +361,15 @@ else:
 
     def _unlock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _try_lock_whole(descriptor: int) -> bool:
+        try:
+            os.lockf(descriptor, os.F_TLOCK, 0)
+        except OSError as error:
+            if error.errno in {errno.EACCES, errno.EAGAIN}:
+                return False
+            raise
+        return True
 
 
 def remove_tree(path: Path) -> None:

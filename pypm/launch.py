@@ -74,7 +74,10 @@ def replay(arguments: list[str]) -> int | None:
     payload = plans.load(plans.plan_path(os.path.join(cache, "plans-v1"), key), key)  # noqa: PTH118
     if payload is None:
         return None
-    return _start(payload, call) if call.command == "run" else _tell(payload)
+    if call.command == "sync":
+        return _tell(payload)
+    # Against `cache prune` and `clean`, until this process ends: it stands for the sandbox.
+    return _start(payload, call) if plans.hold(cache) else None
 
 
 def _start(payload: dict[str, Any], call: Call) -> int | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 _host = sandbox.probe()
 needs_sandbox = pytest.mark.skipif(not _host.namespaces, reason=f"no sandbox on this machine: {_host.cause}")
 
@@ -173,6 +177,68 @@ def test_cache_commands(pypm: Line, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["of-somebody-else"]
     pypm("sync", "--locked")
     assert (pypm.root / ".venv/bin/python").exists()
+
+
+@needs_sandbox
+@pytest.mark.parametrize("has_plan", [False, True], ids=["first run", "ready plan"])
+def test_what_a_run_has_mounted_is_not_removed(pypm: Line, tmp_path: Path, has_plan: bool) -> None:
+    program = [sys.executable, "-m", "pypm"]
+    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [*program, "run", "--frozen", "python", "-c", "input(); import a, b; print('whole')"]
+    pypm("sync")
+    if has_plan:
+        subprocess.run(command, cwd=pypm.root, env=environ, input="\n", text=True, check=True)
+    process = subprocess.Popen(
+        command, cwd=pypm.root, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process, wait_until_it_runs(process):
+        cleaning = subprocess.Popen(
+            [*program, "cache", "clean"], cwd=pypm.root, env=environ, stderr=subprocess.PIPE, text=True
+        )
+        with cleaning:
+            assert cleaning.stderr is not None
+            told = cleaning.stderr.readline()
+            assert f"process {process.pid} (pypm run" in told
+            assert process.communicate("\n")[0] == "whole\n"
+    assert cleaning.returncode == 0
+    assert not (tmp_path / "cache/store-v1").exists()
+
+
+@contextmanager
+def wait_until_it_runs(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Enter the block when the command in the sandbox waits for its input."""
+    deadline = time.monotonic() + 30
+    while not any(line.startswith(b"python\0-c\0input()") for line in _command_lines_below(process.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    yield
+
+
+def _command_lines_below(pid: int) -> Iterator[bytes]:
+    """The command lines of all descendants, without the process's own."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(OSError):
+                yield Path(f"/proc/{child}/cmdline").read_bytes()
+                yield from _command_lines_below(int(child))
+
+
+def test_prune_sweeps_what_killed_commands_left(pypm: Line, tmp_path: Path) -> None:
+    pypm("lock")
+    cache = tmp_path / "cache"
+    page = next((cache / "index-v1" / "pages").glob("*/*"))
+    left = [
+        page.with_name(f".{page.name}.01234567.tmp"),
+        cache / "scratch" / "build-1-01234567" / "file",
+        cache / "wheels" / ".0123456789abcdef.part",
+        cache / "plans-v1" / "0123456789abcdef.4711",
+    ]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    pypm("cache", "prune")
+    assert [path for path in left if path.exists()] == []
+    assert page.exists()
 
 
 @needs_sandbox

@@ -164,11 +164,7 @@ def test_an_interrupt_does_not_wait_for_a_server_that_sends_nothing(
     assert not (place.root / ".venv").exists()
 
 
-def test_an_interrupt_inside_a_finalizer_is_not_lost() -> None:
-    program = """
-import sys, time
-from pypm.cli import app
-
+FINALIZER = """
 class Finalized:
     def __del__(self):
         raise KeyboardInterrupt  # What a Ctrl-C at this very moment does.
@@ -176,7 +172,63 @@ class Finalized:
 def invoke(context):
     Finalized()
     time.sleep(20)
+"""
+SWALLOWED = """
+def invoke(context):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except BaseException:  # As C code does that looks something up and forgets every error.
+        pass
+    time.sleep(20)
+"""
+IMPORT_SYSTEM = """
+class Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "colorsys":
+            # Where Python may hold the lock of all imports: an exception here would never give it back.
+            signal.getsignal(signal.SIGINT)(signal.SIGINT, sys._getframe(1))
+            found.append(name)
 
+def invoke(context):
+    sys.meta_path.insert(0, Finder)
+    try:
+        import colorsys
+        time.sleep(20)
+    finally:
+        assert found and "colorsys" in sys.modules
+        thread = threading.Thread(target=__import__, args=["this_is_not_there"])
+        thread.start()
+        thread.join()
+"""
+SLOW_CLEANING = """
+def invoke(context):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(20)
+    finally:
+        time.sleep(1.5)
+        sys.stderr.write("cleaned\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    ("invoke", "told"),
+    [
+        (FINALIZER, ["Interrupted"]),
+        (SWALLOWED, ["Interrupted"]),
+        (IMPORT_SYSTEM, ["Interrupted"]),
+        (SLOW_CLEANING, ["cleaned", "Interrupted"]),
+    ],
+    ids=["finalizer", "swallowed", "import system", "slow cleaning"],
+)
+def test_an_interrupt_is_never_lost_nor_raised_twice(invoke: str, told: list[str]) -> None:
+    program = f"""
+import os, signal, sys, threading, time
+from pypm.cli import app
+found = []
+{invoke}
 root = app._root()
 root.invoke = invoke
 app._root = lambda: root
@@ -185,4 +237,4 @@ sys.exit(app.main(["self", "version"]))
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, timeout=15, check=False
     )
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "Interrupted")
+    assert (done.returncode, done.stderr.splitlines()) == (130, told)

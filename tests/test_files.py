@@ -83,7 +83,7 @@ def test_an_exclusive_lock_excludes_and_names_its_holder(tmp_path: Path) -> None
     with files.locked(path):
         with (
             pytest.raises(StorageError, match=f"still locked by process {os.getpid()}") as caught,
-            files.locked(path, timeout_seconds=0.01, on_wait=told.append),
+            files.locked(path, timeout_seconds=1.2, on_wait=told.append),
         ):
             raise AssertionError("two exclusive holders")
         assert caught.value.reference == "lock-timeout"
@@ -151,6 +151,82 @@ def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
         assert process.wait(10) == 9
     with files.locked(path, timeout_seconds=0):
         pass
+
+
+HOLDER = """
+import pathlib, sys
+from pypm.files import locked
+with locked(pathlib.Path(sys.argv[1]), shared=True):
+    print("held", flush=True)
+    sys.stdin.read(1)
+"""
+
+
+def start_holder(path: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(files.__file__).parents[1],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="the kernel tells nobody's locks here")
+def test_of_shared_holders_one_that_still_stands_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with start_holder(path) as first:
+        with start_holder(path) as second:
+            second.kill()
+        with (
+            pytest.raises(StorageError, match=f"still locked by process {first.pid} "),
+            files.locked(path, timeout_seconds=0),
+        ):
+            raise AssertionError("beside a shared holder")
+        first.kill()
+
+
+def test_who_waits_says_for_whom_after_a_moment_and_notices_a_dead_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    told: list[str] = []
+    with start_holder(path) as holder:
+
+        def kill(name: str) -> None:
+            told.append(name)
+            holder.kill()
+
+        with files.locked(path, on_wait=kill, timeout_seconds=20):
+            pass
+    assert len(told) == 1
+    assert told[0].startswith(f"process {holder.pid} (")
+    assert holder.returncode == -9
+
+
+def test_what_a_killed_writer_left_is_swept_but_not_what_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "pypm.lock"
+    program = (
+        "import os, pathlib, sys\n"
+        "from pypm import files\n"
+        "files._write_all = lambda *_: (print('writing', flush=True), sys.stdin.read(1))\n"
+        "files.write_atomically(pathlib.Path(sys.argv[1]), b'new')"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(files.__file__).parents[1],
+    )
+    with writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writing\n"
+        (tmp_path / ".pypm.lock.of-somebody-else.tmp").touch()
+        files.sweep_beside(path)
+        assert len(list(tmp_path.iterdir())) == 2
+        writer.kill()
+    files.sweep_beside(path)
+    assert [left.name for left in tmp_path.iterdir()] == [".pypm.lock.of-somebody-else.tmp"]
 
 
 def test_a_lock_file_removed_while_waiting_is_made_anew(tmp_path: Path) -> None:

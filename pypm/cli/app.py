@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import shell_complete
 
+from pypm.cli.interrupts import Interrupts
 from pypm.cli.options import GlobalOptions, global_flags
 from pypm.cli.output import Console, closing
 
@@ -142,9 +140,8 @@ class LazyGroup(Group):
 
 def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one a way to end
     """Run the command line and return the exit code; errors are rendered here and nowhere else."""
-    sys.unraisablehook = _interrupt_again
-    if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
+    interrupts = Interrupts()
+    interrupts.install()
     invocation = Invocation(GlobalOptions(), Console())
     words = list(sys.argv[1:] if arguments is None else arguments)
     with closing(invocation.console):
@@ -161,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
         except click.ClickException as mistake:
             return _fail_usage(invocation.console, mistake)
         except (KeyboardInterrupt, click.Abort):
+            interrupts.over()
             invocation.console.interrupted()
             return EXIT_INTERRUPTED
         except BrokenPipeError:
@@ -169,28 +167,6 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
         except Exception as error:
             return invocation.console.fail(error)
     return result if isinstance(result, int) else 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """End the command, and insist after five seconds: a thread that is waited for may itself be waiting."""
-    signal.signal(signal.SIGALRM, signal.default_int_handler)
-    signal.setitimer(signal.ITIMER_REAL, 5)
-    raise KeyboardInterrupt
-
-
-def _interrupt_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Repeat a Ctrl-C that arrived inside a finalizer or a weak reference's callback, where Python drops it.
-
-    Every import runs such callbacks, so it happens to people; without this they would have to press it twice.
-    A real signal a moment later, because one that is only marked does not end a wait that begins right now.
-    """
-    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-        sys.__unraisablehook__(unraisable)
-    elif sys.platform == "win32":
-        _thread.interrupt_main()
-    else:
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
 def _root() -> LazyGroup:

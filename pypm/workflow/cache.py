@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pypm.errors import StorageError
-from pypm.files import locked, remove_tree, storage_errors
+from pypm.files import locked, locked_whole, remove_tree, storage_errors
 from pypm.paths import Cache
 from pypm.store.wheels import Store
 from pypm.workflow.context import Context
+from pypm.workflow.plans import MOUNTED_LOCK
 
 _SECONDS_PER_DAY = 86_400
 _LOCK = "lock"
 _LOCKS = "locks"
 """The folder of lock files in a bucket; they are empty, and somebody may hold one."""
 _DOOMED = "removed-"
+_UNFINISHED = re.compile(r"\..*\.tmp|[0-9a-f]+\.\d+")
+"""Files that are renamed to their place when they are complete: answers of indexes, and plans."""
 
 
 def measure(context: Context) -> dict[str, int]:
@@ -41,24 +45,26 @@ def clean(context: Context) -> int:
         for bucket in buckets:
             _remove(context.cache, bucket)
         remove_tree(scratch)
-        (context.cache.root / _LOCK).unlink(missing_ok=True)
+        for name in (_LOCK, MOUNTED_LOCK):
+            (context.cache.root / name).unlink(missing_ok=True)
     return freed_bytes
 
 
 def prune(context: Context, *, unused_days: int, dry_run: bool) -> int:
     """Remove what was not used within `unused_days`, and rests of killed processes; return the bytes freed.
 
-    Run plans go whenever anything goes: they name trees of the store. Waits until no sync is under way, since
-    what one has just fetched looks unused until it is linked.
+    Run plans go whenever a tree goes: they name trees of the store. Waits until no command uses the cache:
+    what a sync has just fetched looks unused until it is linked, and what a `run` has mounted must stay.
     """
     cache = context.cache
     limit = time.time() - unused_days * _SECONDS_PER_DAY
     with _alone(context):
-        gone = [*_unused(cache, limit), *_rests(cache)]
+        unused = list(_unused(cache, limit))
+        gone = [*unused, *_rests(cache)]
         seen: set[tuple[int, int]] = set()
         freed_bytes = sum(size for path in gone for size in _disk_bytes(path, seen))
         if not dry_run:
-            if gone:
+            if unused:
                 remove_tree(cache.plans)
             for path in gone:
                 _remove(cache, path)
@@ -82,8 +88,13 @@ def in_use(context: Context) -> Iterator[None]:
 
 @contextmanager
 def _alone(context: Context) -> Iterator[None]:
-    """Hold the cache against every sync for the block; those that are under way are waited for."""
-    with locked(context.cache.root / _LOCK, on_wait=lambda holder: _tell_wait(context, holder)):
+    """Hold the cache against every other command for the block; those that are under way are waited for."""
+    root = context.cache.root
+
+    def tell(holder: str) -> None:
+        _tell_wait(context, holder)
+
+    with locked(root / _LOCK, on_wait=tell), locked_whole(root / MOUNTED_LOCK, on_wait=tell):
         yield
 
 
@@ -133,11 +144,14 @@ def _unused(cache: Cache, limit: float) -> Iterator[Path]:
 
 
 def _rests(cache: Cache) -> Iterator[Path]:
-    """What killed processes left: scratch folders older than a day, which no running process still fills."""
-    limit = time.time() - _SECONDS_PER_DAY
-    for entry in _children(cache.scratch):
-        if _last_used(entry) < limit or entry.name.startswith(_DOOMED):
-            yield entry
+    """What killed processes left: whoever fills a scratch folder or is about to rename a file in holds the
+    cache's lock, so while it is ours alone, all of it is nobody's."""
+    yield from _children(cache.scratch)
+    for bucket in (cache.index, cache.plans):
+        for folder, _, files in os.walk(bucket):
+            yield from (Path(folder, name) for name in sorted(files) if _UNFINISHED.fullmatch(name))
+    for bucket in (cache.environments, cache.scripts, cache.wheels, cache.interpreters):
+        yield from (entry for entry in _children(bucket) if entry.name.startswith("."))
 
 
 def _children(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pypm.errors import IntegrityError, LockError
 from pypm.model.lock import Lock
 from pypm.model.project import IndexSource, UrlSource
 from pypm.paths import LOCK_FILE, SIGNATURE_FILE, signature_file
+from pypm.workflow.cache import in_use
 from pypm.workflow.changes import Change, compare
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import fits, read_lock_bytes, write_lock
@@ -65,9 +66,11 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     if before is not None and is_trusted and _holds(context, request, before):
         after = before
     else:
-        after = _resolved(context, request, before)
+        with in_use(context):
+            after = _resolved(context, request, before)
     if after is not before or request.merkle:
-        after = _with_roots(context, request, after, before)
+        with in_use(context):
+            after = _with_roots(context, request, after, before)
     changed = read_lock_bytes(context) != dump_lock(after)
     changes = compare(before, after)
     count = len(after.packages)

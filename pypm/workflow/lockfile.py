@@ -5,7 +5,7 @@ from __future__ import annotations
 from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.codec.pyproject import content_hash
 from pypm.errors import LockError
-from pypm.files import storage_errors, write_atomically
+from pypm.files import storage_errors, sweep_beside, write_atomically
 from pypm.model.lock import Lock
 from pypm.paths import LOCK_FILE
 from pypm.workflow.context import Context
@@ -62,6 +62,7 @@ def fits(context: Context, lock: Lock) -> bool:
 def write_lock(context: Context, lock: Lock) -> bool:
     """Write the lock in one rename, unless its bytes are there already; return whether it was written."""
     content = dump_lock(lock)
+    sweep_beside(context.lock_path)
     if read_lock_bytes(context) == content:
         return False
     write_atomically(context.lock_path, content)

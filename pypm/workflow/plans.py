@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Raised whenever the shape of a plan or of its payload changes."""
 
+MOUNTED_LOCK = "mounted"
+"""In the cache: whoever has mounted trees of the store holds a byte of this file."""
+
 _BOOLEAN_FLAGS = frozenset({
     "-m", "--module", "--frozen", "--locked", "--no-sync", "--no-dev", "--all-extras", "--all-groups",
     "--no-default-groups", "--only-dev", "--no-install-project", "--read-only", "--offline", "--no-progress",
@@ -252,6 +255,32 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
     except (OSError, EOFError, ValueError, TypeError):
         return None
     return payload if known_key == key and Facts(files, kinds, listings).hold() else None
+
+
+def hold(cache: str) -> bool:
+    """Keep the cache's trees in their places until this process ends; False while somebody removes some.
+
+    Each process locks the byte of its own number, so that holders never meet, and who removes locks all of
+    them. Where nothing can be written nothing can be removed either. `fcntl`, which has the lock that the
+    rest of pypm uses, costs as much as a third of the whole fast path.
+
+    Source: lockf(3); the lock is no child's, and ends with the process.
+    """
+    if not hasattr(os, "lockf"):
+        return True
+    try:
+        descriptor = os.open(os.path.join(cache, MOUNTED_LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError:
+        return True
+    try:
+        os.lseek(descriptor, os.getpid(), os.SEEK_SET)
+        os.lockf(descriptor, os.F_TLOCK, 1)
+        if os.fstat(descriptor).st_nlink:
+            return True
+    except OSError:
+        pass
+    os.close(descriptor)  # Somebody removes trees just now, or has removed them and this very file.
+    return False
 
 
 def passed_variables(payload: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:

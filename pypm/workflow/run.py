@@ -19,6 +19,7 @@ from pypm.errors import PypmError
 from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
 from pypm.isolation.variables import HOME, MADE, PASSED, SYSTEM_PATH
 from pypm.workflow import plans
+from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.endings import untold_end
 from pypm.workflow.freshness import facts_of
@@ -83,8 +84,9 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
     options = run_options(context, request.profile, request.sandbox)
     context.settings = replace(context.settings, isolation=options.isolation)
     _tell_grants(context, options, request)
-    prepared = _placed(context, prepare(context, preparation), options)
-    with isolation_errors():
+    # Until the command has ended: its environment is mounted from the store's own trees.
+    with in_use(context), isolation_errors():
+        prepared = _placed(context, prepare(context, preparation), options)
         policy = _policy(context, prepared, options, os.environ)
         if request.explain:
             return RunOutcome(exit_code=0, explanation="\n".join(explain(policy).lines()))

@@ -17,7 +17,7 @@ from typing import Any
 from pypm.codec.record import RecordRow, parse_record
 from pypm.digest import sha256_file
 from pypm.environment.expectation import expected_files, forget_generated, generated_anew
-from pypm.environment.writer import write
+from pypm.environment.writer import sweep, write
 from pypm.errors import IntegrityError
 from pypm.model.artifact import LockedArtifact
 from pypm.model.environment import Environment
@@ -99,6 +99,8 @@ def verify(context: Context, request: VerifyRequest) -> VerifyOutcome:
         inspection = _Inspection(context, preparation)
         inspection.run()
         outcome = inspection.outcome()
+        if request.repair and inspection.prepared is not None:
+            sweep(inspection.prepared.environment)
         if request.repair and outcome.differences:
             _repair(context, preparation, inspection)
             again = _Inspection(context, preparation)
