@@ -133,6 +133,8 @@ def tar_entries(archive: str) -> Iterator[Entry]:
             executable = bool(member.mode & stat.S_IXUSR)
             if member.issparse():
                 raise RefusedError(f"`{member.name}` is a sparse file")
+            if not member.isdir():
+                check_mode(member.name, member.mode)
             if member.isreg():
                 content = tar.extractfile(member)
                 yield Entry(member.name, "file", executable, modified, member.size, "", content)
@@ -156,11 +158,19 @@ def zip_entries(archive: str) -> Iterator[Entry]:
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise RefusedError(f"`{info.filename}` is a link or a device in a zip archive")
             kind = "folder" if info.is_dir() else "file"
+            if kind == "file":
+                check_mode(info.filename, mode)
             executable = bool(mode & stat.S_IXUSR)
             # A zip's times have no zone; taken as UTC they are at least the same on every machine.
             modified = max(int(seconds_utc(info.date_time)), 0)
             content = None if kind == "folder" else container.open(info)
             yield Entry(info.filename, kind, executable, modified, info.file_size, "", content)
+
+
+def check_mode(name: str, mode: int) -> None:
+    """Refuse a file that would run as its owner; a folder's bit is how shared groups work, and is dropped."""
+    if mode & (stat.S_ISUID | stat.S_ISGID):
+        raise RefusedError(f"`{name}` has the set-user-id or the set-group-id bit")
 
 
 def seconds_utc(date_time: tuple[int, int, int, int, int, int]) -> int:

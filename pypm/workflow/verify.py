@@ -67,6 +67,8 @@ class VerifyOutcome:
     size_bytes: int = 0
     witnesses: tuple[tuple[str, int], ...] = ()
     """How many packages each witness vouches for: `lock`, `archive` or only this machine's `manifest`."""
+    other_home: Path | None = None
+    """Where the interpreter lies that `.venv` says it was made for, if that is not the one verified for."""
 
     def as_data(self) -> dict[str, Any]:
         """For `--json`."""
@@ -139,6 +141,7 @@ class _Inspection:
         if isinstance(foreseen, tuple):
             for text in foreseen:
                 name = text.partition(" ")[0]
+                # A build lies under a key of its own, so there is no path to name but the store's.
                 self._differences.append(
                     Difference(what="missing", package=name, path=str(self._store.cache.store))
                 )
@@ -162,6 +165,7 @@ class _Inspection:
             files=self._hashes.read_files,
             size_bytes=self._hashes.read_bytes,
             witnesses=tuple(sorted(self._witnesses.items())),
+            other_home=_other_home(self._context),
         )
 
     def _picks(self) -> Sequence[Pick]:
@@ -227,6 +231,16 @@ class _Inspection:
         found = compare_folder(str(location), expected, self._hashes, empty_folders=not environment.wheels)
         self._differences += [replace(one, path=f"{environment.base}/{one.path}") for one in base]
         self._differences += [replace(one, path=f"{ENVIRONMENT_FOLDER}/{one.path}") for one in found]
+
+
+def _other_home(context: Context) -> Path | None:
+    """What `pyvenv.cfg` says is a claim and nothing to start a program for, but it explains differences."""
+    try:
+        lines = (context.location / "pyvenv.cfg").read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    stated = dict(line.partition(" = ")[::2] for line in lines).get("home")
+    return None if stated in (None, str(context.interpreter.executable.parent)) else Path(stated)
 
 
 def _repair(context: Context, preparation: Preparation, inspection: _Inspection) -> None:

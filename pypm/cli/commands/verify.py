@@ -45,7 +45,11 @@ def command(
             console.data(f"{one.what:<8} {one.package or '-':<20} {one.path}")
     if outcome.is_sound:
         return 0
-    console.warn(
-        "the environment is not the one that was locked", hint="`pypm verify --repair` makes it anew"
-    )
+    hint = "`pypm verify --repair` makes it anew"
+    if outcome.other_home is not None:
+        hint = (
+            f"`.venv` says that it was made for the Python in `{outcome.other_home}`, which is not this "
+            f"project's: verify for that one with `--python`, or make it anew with `pypm verify --repair`"
+        )
+    console.warn("the environment is not the one that was locked", hint=hint)
     return _EXIT_DIFFERENT

@@ -1,0 +1,1 @@
+"""Archives made to deceive: what pypm does with each, beside what uv, pip and installer do."""
