@@ -19,7 +19,7 @@ import pytest
 
 from pypm.codec.merkle import environment_digest
 from pypm.digest import sha256_hex
-from pypm.environment import linking, swap
+from pypm.environment import linking, swap, writer
 from pypm.environment.overlay import describe
 from pypm.environment.writer import Overlap, read_state, remove, write
 from pypm.errors import ConfigurationError, IntegrityError
@@ -353,6 +353,29 @@ def test_an_interrupt_while_linking_leaves_the_old_environment(
     with pytest.raises(KeyboardInterrupt):
         write(environment(cache, SECOND))
     assert snapshot(env.location) == before
+    assert beside(env) == [".venv"]
+
+
+def test_a_project_inside_another_one_gets_copies(cache: Cache) -> None:
+    """A run of the outer project may change all files in it that its user owns, also by a hard link."""
+    for folder, links in (("outer", 2), ("outer/inner", 1)):
+        env = environment(cache, FIRST, folder=folder)
+        (env.location.parent / "pyproject.toml").touch()
+        write(env)
+        assert (env.location / SITE / "alpha/__init__.py").stat().st_nlink == links
+
+
+def test_nothing_is_staged_where_a_run_could_see_it(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = environment(cache, FIRST)
+    seen: list[list[str]] = []
+
+    def look(staging: Path, location: Path) -> None:
+        seen.append(beside(env))
+        swap.swap_in(staging, location)
+
+    monkeypatch.setattr(writer, "swap_in", look)
+    write(env)
+    assert seen == [[]]
     assert beside(env) == [".venv"]
 
 

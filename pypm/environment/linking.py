@@ -33,8 +33,8 @@ class Link:
     rows: Sequence[ManifestRow]
 
 
-def link_all(links: Sequence[Link], target: Path, *, threads: int) -> None:
-    """Link all files below `target`, whose folders exist, with several threads.
+def link_all(links: Sequence[Link], target: Path, *, threads: int, copy: bool = False) -> None:
+    """Link all files below `target`, whose folders exist, with several threads; or `copy` each of them.
 
     Raises:
         IntegrityError: a file of the store is missing or differs from its manifest.
@@ -51,7 +51,7 @@ def link_all(links: Sequence[Link], target: Path, *, threads: int) -> None:
             except IndexError:
                 return
             try:
-                _link(link, target_fd)
+                _link(link, target_fd, copying=copy)
             except BaseException as error:
                 failures.append(error)
 
@@ -70,10 +70,9 @@ def link_all(links: Sequence[Link], target: Path, *, threads: int) -> None:
         raise failures[0]
 
 
-def _link(link: Link, target_fd: int) -> None:
+def _link(link: Link, target_fd: int, *, copying: bool) -> None:
     source_fd = os.open(link.wheel.prefix, os.O_RDONLY | os.O_DIRECTORY)
     expected_mtime_ns, regular = link.mtime_ns, stat.S_IFREG
-    copying = False
     # The loop runs twenty thousand times: names are bound once, and nothing is called that need not be.
     look, hard_link = os.stat, os.link
     try:

@@ -1,11 +1,18 @@
-"""Write an environment to disk: hard links from the store, staged beside its place, swapped in by one rename.
+"""Write an environment to disk: hard links from the store, staged in the cache, swapped in by one rename.
 
 Whatever happens, the location holds the old environment or the new one. What a killed process leaves is a
-folder `.venv.<random>` beside it, which the next write removes.
+folder in the cache, or where that lies on another file system, `.venv.<random>` beside the location; the next
+write removes it.
+
+A hard link is the store's own file, and who owns a file may change it. So no sandbox may hold one where it
+can write: not while it is staged, which is why that happens out of a run's sight, and not in a project that
+lies in another one, whose runs may write to all of it but their own environment. There the files are copied.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import stat
@@ -22,10 +29,13 @@ from pypm.files import locked, remove_tree, storage_errors
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
 from pypm.model.wheel import StoredWheel
+from pypm.paths import PROJECT_FILE
 
 STATE_FILE = "pypm-state"
 _STATE_MAGIC = "pypm-environment 1"
 _STATE_LIMIT_BYTES = 4096
+_STAGING = "staging"
+"""A folder beside the generated layers."""
 _GENERATED = "the environment itself"
 """Owns the generated layer's paths; no wheel can have this name."""
 _THREADS = 2
@@ -89,8 +99,8 @@ def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
         raise ValueError("a stamp is one line")
     with _writing(environment):
         _check_replaceable(location)
-        _remove_leftovers(location)
-        staging = location.with_name(f"{location.name}.{os.urandom(4).hex()}")
+        _remove_leftovers(environment)
+        staging = _staging_place(environment)
         try:
             overlaps = _stage(environment, staging, stamp)
             swap_in(staging, location)
@@ -134,13 +144,13 @@ def _check_replaceable(location: Path) -> None:
 
 
 def sweep(environment: Environment) -> None:
-    """Remove what killed processes left beside an environment that is as it should be.
+    """Remove what killed processes left of an environment that is as it should be.
 
     A process may have been killed between the swap and the removal of the old environment.
     """
-    if _leftovers(environment.location):
+    if _leftovers(environment):
         with _writing(environment):
-            _remove_leftovers(environment.location)
+            _remove_leftovers(environment)
 
 
 def _writing(environment: Environment) -> AbstractContextManager[None]:
@@ -149,15 +159,53 @@ def _writing(environment: Environment) -> AbstractContextManager[None]:
     return locked(environment.base.parent / "locks" / f"location-{name}.lock")
 
 
-def _leftovers(location: Path) -> list[Path]:
-    leftover = re.compile(re.escape(location.name) + r"\.[0-9a-f]{8}")
-    with storage_errors(f"list `{location.parent}`"):
-        return [location.with_name(name) for name in os.listdir(location.parent) if leftover.fullmatch(name)]  # noqa: PTH208
+def _staging_place(environment: Environment) -> Path:
+    """Return where to stage: in the cache, from where one rename leads to the location, else beside it.
+
+    Another file system, or the same one mounted twice, takes no rename; nor does it take a hard link.
+    """
+    location, suffix = environment.location, os.urandom(4).hex()
+    hidden, beside = _hidden(environment, suffix), location.with_name(f"{location.name}.{suffix}")
+    with storage_errors(f"write `{hidden}`"):
+        hidden.mkdir(parents=True, exist_ok=True)
+        try:
+            hidden.rename(beside)
+            beside.rename(hidden)
+            hidden.rmdir()
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            hidden.rmdir()
+            return beside
+    return hidden
 
 
-def _remove_leftovers(location: Path) -> None:
+def _hidden(environment: Environment, suffix: str) -> Path:
+    name = sha256_hex(os.fsencode(environment.location))[:16]
+    return environment.base.parent / _STAGING / f"{name}.{suffix}"
+
+
+def _is_inside_a_project(location: Path) -> bool:
+    """Whether the project of this environment lies in another project's folder."""
+    return any((folder / PROJECT_FILE).is_file() for folder in location.parent.resolve().parents)
+
+
+def _leftovers(environment: Environment) -> list[Path]:
+    found = []
+    for pattern in (
+        _hidden(environment, "*"),
+        environment.location.with_name(f"{environment.location.name}.*"),
+    ):
+        leftover = re.compile(re.escape(pattern.name[:-1]) + r"[0-9a-f]{8}")
+        with storage_errors(f"list `{pattern.parent}`"), contextlib.suppress(FileNotFoundError):
+            names = os.listdir(pattern.parent)  # noqa: PTH208 - three system calls are all that a sync makes here
+            found += [pattern.with_name(name) for name in names if leftover.fullmatch(name)]
+    return found
+
+
+def _remove_leftovers(environment: Environment) -> None:
     """Remove what killed processes left; the lock is held, so nobody else is staging here."""
-    for path in _leftovers(location):
+    for path in _leftovers(environment):
         remove_tree(path)
 
 
@@ -170,7 +218,7 @@ def _stage(environment: Environment, staging: Path, stamp: str) -> tuple[Overlap
         wheels = (*environment.project_layers, *environment.wheels)
         links = [link for wheel in wheels for link in _links(wheel, claims)]
         _make_folders(staging, claims, folders)
-        link_all(links, staging, threads=_THREADS)
+        link_all(links, staging, threads=_THREADS, copy=_is_inside_a_project(environment.location))
         state = f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
         (staging / STATE_FILE).write_text(state, "utf-8")
     return tuple(claims.overlaps)
