@@ -97,8 +97,8 @@ class Context:
         """Directories that became mount points of their own."""
         self.covered: set[str] = set()
         """Placeholders that are covered: everything below them is unreachable already."""
-        self.covers: dict[bool, int] = {}
-        """Something empty to cover placeholders and masked files with: by "is a directory"."""
+        self.covers = -1
+        """The directory with an empty file and an empty directory to cover placeholders and masks with."""
 
 
 def fail(stage: str, message: str, *, errno: int = 0, hint: str | None = None) -> SetupError:

@@ -100,6 +100,7 @@ def _keep(
         os.close(ready)
         if watched >= 0:
             syscalls.wait_readable(watched)
+        # Their names are gone with this call; their blocks go with this process, for which nobody waits.
         placeholders.release(held)
         os.write(releasing, _READY)
     finally:

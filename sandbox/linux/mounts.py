@@ -2,6 +2,9 @@
 
 The new root is put together under the host's `/proc`, which is the one directory that always exists and
 that no policy may show, so all other host paths stay as they are until the pivot.
+
+Every system call costs as much again in Python, so none is made twice: a mount point that was just created is
+named by its folder, and what covers things is restricted once and copied with its restrictions.
 """
 
 from __future__ import annotations
@@ -15,26 +18,45 @@ from sandbox.linux import keeper, syscalls
 from sandbox.linux.context import Context, fail
 from sandbox.linux.placeholders import is_placeholder
 
-_BUILD_AT = "/proc"
+BUILD_AT = "/proc"
 _SAFE = c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV
+CLOSED = _SAFE | c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOEXEC
+"""The attributes of what covers something."""
+COVERS = {False: "file", True: "directory"}
+"""The names of what covers something, by "is a directory"."""
+_TMPFS = c.MS_NOSUID | c.MS_NODEV
 _WALK = c.RESOLVE_IN_ROOT | c.RESOLVE_NO_SYMLINKS | c.RESOLVE_NO_MAGICLINKS
 _PATH = os.O_PATH | os.O_CLOEXEC
+_CLONE = c.OPEN_TREE_CLONE | os.O_CLOEXEC
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Point = tuple[int, str]
+    """Where to mount: a folder of the sandbox's own that is kept open, and the name of what was just created
+    in it; or a descriptor of the very place, which is closed after use, and no name."""
 
 
 def root(context: Context, size_bytes: int, inodes: int) -> None:
     """Cut off from the host's mount tree, then an empty tmpfs; modes are given exactly from here on."""
     os.umask(0)
     syscalls.mount(None, "/", None, c.MS_REC | c.MS_PRIVATE)
-    _mount_tmpfs(_BUILD_AT, size_bytes, 0o755, inodes)
-    context.root = os.open(_BUILD_AT, _PATH | os.O_DIRECTORY)
+    _make_covers(context)
+    syscalls.mount("tmpfs", BUILD_AT, "tmpfs", _TMPFS, _tmpfs_options(size_bytes, 0o755, inodes))
+    context.root = os.open(BUILD_AT, _PATH | os.O_DIRECTORY)
     context.devices.add(os.fstat(context.root).st_dev)
-    # What covers masked files and directories; the originals end with the build directory's name.
-    os.close(os.open(".empty", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=context.root))
-    os.mkdir(".hollow", 0o555, dir_fd=context.root)
-    context.covers = {
-        False: os.open(".empty", _PATH, dir_fd=context.root),
-        True: os.open(".hollow", _PATH, dir_fd=context.root),
-    }
+
+
+def _make_covers(context: Context) -> None:
+    """An empty file and an empty directory to cover things with, on a mount whose copies are closed as it is.
+
+    It lies below the new root, where no path leads any more, and goes with the host's tree.
+    """
+    syscalls.mount("tmpfs", BUILD_AT, "tmpfs", _TMPFS | c.MS_NOEXEC, _tmpfs_options(4096, 0o555, 4))
+    context.covers = os.open(BUILD_AT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.close(os.open(COVERS[False], os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=context.covers))
+    os.mkdir(COVERS[True], 0o555, dir_fd=context.covers)
+    syscalls.mount_setattr(context.covers, 0, CLOSED)
+    check(context.covers, CLOSED)
 
 
 def placeholders(context: Context) -> None:
@@ -78,7 +100,7 @@ def bind(  # noqa: PLR0913, PLR0917 - the operation's own fields
 
 def _copied(source: str, *, follow: bool) -> int:
     """A detached copy of a host's tree; without `follow` no symbolic link may lie on the way to it."""
-    flags = c.OPEN_TREE_CLONE | c.AT_RECURSIVE | os.O_CLOEXEC
+    flags = _CLONE | c.AT_RECURSIVE
     if follow:
         return syscalls.open_tree(c.AT_FDCWD, source, flags)
     here = _opened(c.AT_FDCWD, source, c.RESOLVE_NO_SYMLINKS | c.RESOLVE_NO_MAGICLINKS)
@@ -95,8 +117,7 @@ def overlay(context: Context, target: str, layers: tuple[str, ...]) -> None:
         return
     configuration = syscalls.fsopen("overlay")
     try:
-        for layer in layers:
-            _add_layer(configuration, layer)
+        _add_layers(configuration, layers)
         syscalls.fsconfig(configuration, c.FSCONFIG_CMD_CREATE)
         tree = syscalls.fsmount(configuration, _SAFE | c.MOUNT_ATTR_RDONLY)
     finally:
@@ -105,11 +126,12 @@ def overlay(context: Context, target: str, layers: tuple[str, ...]) -> None:
     forget(context, target)
 
 
-def _add_layer(configuration: int, layer: str) -> None:
-    """Add the next lower layer; kernels before 6.8 know the whole list only, which breaks past a page."""
+def _add_layers(configuration: int, layers: tuple[str, ...]) -> None:
+    """Add each as the next lower layer; kernels before 6.8 know only the whole list, up to a page."""
     try:
-        syscalls.fsconfig(configuration, c.FSCONFIG_SET_STRING, "lowerdir+", layer)
+        syscalls.fsconfig_strings(configuration, "lowerdir+", layers)
     except OSError as error:
+        layer = error.filename
         if error.errno == errno.EINVAL and not os.path.isdir(layer):  # noqa: PTH112 - no pathlib on this path
             raise fail("overlay", f"the layer `{layer}` is not a directory", errno=errno.ENOENT) from None
         if error.errno == errno.EINVAL:
@@ -122,21 +144,32 @@ def _add_layer(configuration: int, layer: str) -> None:
 
 def tmpfs(context: Context, target: str, size_bytes: int, mode: int) -> None:
     """An empty directory in memory; its own device number marks it as ours."""
-    point = mount_point(context, target, directory=True)
-    os.fchdir(point)
-    _mount_tmpfs(".", size_bytes, mode, max(1024, size_bytes >> 13))
-    os.chdir("/")
-    os.close(point)
-    forget(context, target)
-    above = _walk(context.root, target)
-    context.devices.add(os.fstat(above).st_dev)
-    os.close(above)
+    options = _tmpfs_options(size_bytes, mode, max(1024, size_bytes >> 13))
+    made = mount_new(context, target, "tmpfs", _TMPFS, options)
+    context.devices.add(made.st_dev)
 
 
-def _mount_tmpfs(where: str, size_bytes: int, mode: int, inodes: int) -> None:
+def _tmpfs_options(size_bytes: int, mode: int, inodes: int) -> str:
     """`inodes` bounds the kernel memory that empty files and directories would use."""
-    options = f"size={size_bytes},nr_inodes={inodes},mode={mode:o}"
-    syscalls.mount("tmpfs", where, "tmpfs", c.MS_NOSUID | c.MS_NODEV, options)
+    return f"size={size_bytes},nr_inodes={inodes},mode={mode:o}"
+
+
+def mount_new(
+    context: Context, target: str, kind: str, flags: int, options: str | None = None
+) -> os.stat_result:
+    """Mount a new file system of the sandbox's own on `target`; return the state of its root."""
+    point = mount_point(context, target, directory=True)
+    folder, name = point
+    try:
+        os.fchdir(folder)
+        syscalls.mount(kind, name or ".", kind, flags, options)
+        os.chdir("/")
+        # Not by way of ".": that is the directory below the mount.
+        made = os.stat(f"{BUILD_AT}{target}", follow_symlinks=False)  # noqa: PTH116 - no pathlib on this path
+    finally:
+        _done_with(point)
+    forget(context, target)
+    return made
 
 
 def file(context: Context, target: str, content: bytes, mode: int) -> None:
@@ -155,7 +188,7 @@ def file(context: Context, target: str, content: bytes, mode: int) -> None:
     # On a writable file system the file itself could be changed, so a read-only copy covers it.
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
     _write(os.open(".stash", flags, mode, dir_fd=context.root), content)
-    copy = syscalls.open_tree(context.root, ".stash", c.OPEN_TREE_CLONE | os.O_CLOEXEC)
+    copy = syscalls.open_tree(context.root, ".stash", _CLONE)
     _attach(copy, point, _SAFE | c.MOUNT_ATTR_RDONLY)
     os.unlink(".stash", dir_fd=context.root)
 
@@ -176,7 +209,7 @@ def symlink(context: Context, target: str, destination: str) -> None:
     if folder >= 0:
         os.symlink(destination, name, dir_fd=folder)
         return
-    directory = mount_point(context, target.rpartition("/")[0], directory=True)
+    directory = _opened_point(context, target.rpartition("/")[0])
     try:
         if os.fstat(directory).st_dev not in context.devices:
             raise fail("symlink", f"`{target}` would have to be created on the host")
@@ -196,27 +229,18 @@ def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
         status = os.fstat(here)
         is_directory = stat.S_ISDIR(status.st_mode)
         if is_placeholder(status):
-            _cover(context, here, is_directory)
+            copy = syscalls.open_tree(context.covers, COVERS[is_directory], _CLONE)
+            _attach(copy, (here, ""), CLOSED, restricted=True)
             context.covered.add(path)
             return
         if path in context.pinned:
             os.close(here)
             continue
         last = index == len(parts) - 1
-        flags = c.OPEN_TREE_CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH | os.O_CLOEXEC
-        copy = syscalls.open_tree(here, "", flags)
-        _attach(copy, here, _SAFE | c.MOUNT_ATTR_RDONLY if last else _SAFE)
+        copy = syscalls.open_tree(here, "", _CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH)
+        _attach(copy, (here, ""), _SAFE | c.MOUNT_ATTR_RDONLY if last else _SAFE)
         if not last:
             context.pinned.add(path)
-
-
-def mask(context: Context, path: str) -> None:
-    """Cover a path inside with something empty, if it is there."""
-    try:
-        here = _walk(context.root, path)
-    except FileNotFoundError:
-        return
-    _cover(context, here, stat.S_ISDIR(os.fstat(here).st_mode))
 
 
 def read_only(context: Context, path: str) -> None:
@@ -225,34 +249,33 @@ def read_only(context: Context, path: str) -> None:
         here = _walk(context.root, path)
     except FileNotFoundError:
         return
-    copy = syscalls.open_tree(here, "", c.OPEN_TREE_CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH | os.O_CLOEXEC)
-    _attach(copy, here, _SAFE | c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOEXEC)
+    copy = syscalls.open_tree(here, "", _CLONE | c.AT_RECURSIVE | c.AT_EMPTY_PATH)
+    _attach(copy, (here, ""), CLOSED)
 
 
 def pivot(context: Context) -> None:
     """Change over to the new root, let the host's go, and make what is left read-only."""
-    os.unlink(".empty", dir_fd=context.root)
-    os.rmdir(".hollow", dir_fd=context.root)
-    for cover in context.covers.values():
-        os.close(cover)
+    os.close(context.covers)
     forget(context, "")
     os.fchdir(context.root)
     syscalls.pivot_root(".", ".")
     syscalls.umount(".", c.MNT_DETACH)
     os.chdir("/")
     syscalls.mount_setattr(context.root, 0, _SAFE | c.MOUNT_ATTR_RDONLY)
-    _check(context.root, c.MOUNT_ATTR_RDONLY)
+    check(context.root, c.MOUNT_ATTR_RDONLY)
     os.close(context.root)
     os.umask(context.umask)
 
 
-def mount_point(context: Context, target: str, *, directory: bool) -> int:
-    """A descriptor of `target` inside; missing steps are created in the sandbox's own directories."""
+def mount_point(context: Context, target: str, *, directory: bool) -> Point:
+    """Where `target` is inside; missing steps are created in the sandbox's own directories."""
     folder, name = _own_folder(context, target)
     if folder >= 0:
-        return _made(folder, name, directory=directory)
+        if _create(folder, name, directory=directory):
+            return folder, name
+        return _walk(folder, name), ""  # What was there already may be a link, which nothing is mounted on.
     try:
-        return _walk(context.root, target)
+        return _walk(context.root, target), ""
     except FileNotFoundError:
         pass
     parts = target.strip("/").split("/")
@@ -264,21 +287,29 @@ def mount_point(context: Context, target: str, *, directory: bool) -> int:
             if os.fstat(here).st_dev not in context.devices:
                 message = f"`{target}` has nothing to stand on: `{part}` does not exist on the host"
                 raise fail("mount point", message, errno=errno.ENOENT) from None
-            below = _made(here, part, directory=directory or index < len(parts) - 1)
+            _create(here, part, directory=directory or index < len(parts) - 1)
+            below = _walk(here, part)
         os.close(here)
         here = below
-    return here
+    return here, ""
 
 
-def _made(folder: int, name: str, *, directory: bool) -> int:
-    """A descriptor of `name` in `folder`, created there if it is missing; never a link's destination."""
+def _opened_point(context: Context, target: str) -> int:
+    """A descriptor of a directory inside, created where it is missing."""
+    here, name = mount_point(context, target, directory=True)
+    return _walk(here, name) if name else here
+
+
+def _create(folder: int, name: str, *, directory: bool) -> bool:
+    """Create something to mount on in a directory of the sandbox's own; False if there is something."""
     try:
-        if not directory:
-            return os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder)
-        os.mkdir(name, 0o755, dir_fd=folder)
+        if directory:
+            os.mkdir(name, 0o755, dir_fd=folder)
+        else:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=folder))
     except FileExistsError:
-        return _walk(folder, name)
-    return _walk(folder, name)
+        return False
+    return True
 
 
 def _own_folder(context: Context, target: str) -> tuple[int, str]:
@@ -289,7 +320,7 @@ def _own_folder(context: Context, target: str) -> tuple[int, str]:
     path, _, name = target.rpartition("/")
     found = context.folders.get(path)
     if found is None:
-        found = mount_point(context, path, directory=True) if path else os.dup(context.root)
+        found = _opened_point(context, path) if path else os.dup(context.root)
         if os.fstat(found).st_dev != os.fstat(context.root).st_dev:
             os.close(found)
             found = -1
@@ -323,27 +354,30 @@ def _opened(folder: int, path: str, resolve: int) -> int:
         raise
 
 
-def _cover(context: Context, point: int, is_directory: bool) -> None:
-    """Mount something empty and read-only on `point`."""
-    flags = c.OPEN_TREE_CLONE | c.AT_EMPTY_PATH | os.O_CLOEXEC
-    copy = syscalls.open_tree(context.covers[is_directory], "", flags)
-    _attach(copy, point, _SAFE | c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOEXEC)
+def _attach(copy: int, point: Point, attributes: int, *, restricted: bool = False) -> None:
+    """Restrict the detached tree `copy`, mount it on `point`, look whether the kernel did; close both.
 
-
-def _attach(copy: int, point: int, attributes: int) -> None:
-    """Restrict the detached tree `copy`, mount it on `point`, look whether the kernel did; close both."""
+    A copy of what is `restricted` already has the attributes from there.
+    """
     try:
-        syscalls.mount_setattr(copy, c.AT_RECURSIVE, attributes)
-        syscalls.move_mount(copy, point)
-        _check(copy, attributes)
+        if not restricted:
+            syscalls.mount_setattr(copy, c.AT_RECURSIVE, attributes)
+        syscalls.move_mount(copy, *point)
+        check(copy, attributes)
     finally:
         os.close(copy)
-        os.close(point)
+        _done_with(point)
 
 
-def _check(mounted: int, attributes: int) -> None:
-    """The flags of statvfs are the mount attributes' own numbers for these three."""
-    flags = os.fstatvfs(mounted).f_flag
-    wanted = attributes & (c.MOUNT_ATTR_RDONLY | c.MOUNT_ATTR_NOSUID | c.MOUNT_ATTR_NODEV)
+def _done_with(point: Point) -> None:
+    """Close the descriptor of a place of its own; folders are kept."""
+    if not point[1]:
+        os.close(point[0])
+
+
+def check(mounted: int | str, attributes: int) -> None:
+    """The flags of statvfs are the mount attributes' own numbers for these four."""
+    flags = os.statvfs(mounted).f_flag
+    wanted = attributes & CLOSED
     if flags & wanted != wanted:
         raise fail("mount", f"a mount has the flags {flags:#x} where {wanted:#x} were asked for")

@@ -66,7 +66,8 @@ def acquire(entries: tuple[Entry, ...]) -> list[Held]:
                 sources[source] = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             _acquire_entry(sources[source], entry, held)
     except OSError:
-        release(held)
+        for descriptor in release(held):
+            os.close(descriptor)
         raise
     finally:
         os.umask(previous)
@@ -75,22 +76,33 @@ def acquire(entries: tuple[Entry, ...]) -> list[Held]:
     return held
 
 
-def release(held: list[Held]) -> None:
-    """Let go in reverse order, and remove what nobody else holds."""
+def release(held: list[Held]) -> list[int]:
+    """Let go in reverse order, and remove what nobody else holds; return the descriptors of what is removed.
+
+    Who closes one gives the file back to the disk. Where the disk is told of every free block that takes
+    milliseconds for a directory, so it is left to the caller, who may have something to say before.
+    """
+    removed: list[int] = []
     for directory, name, descriptor in reversed(held):
+        is_gone = False
         try:
             syscalls.flock(descriptor, c.LOCK_EX | c.LOCK_NB)
             mine = os.fstat(descriptor)
-            if is_placeholder(mine) and _is_named(directory, name, descriptor):
+            if is_placeholder(mine) and _is_named(directory, name, mine):
                 _remove(directory, name, descriptor, mine.st_mode)
+                is_gone = True
         except OSError as error:
             # EWOULDBLOCK: another sandbox stands on it and will remove it. ENOENT: the user did.
             if error.errno not in (errno.EWOULDBLOCK, errno.ENOENT):
                 raise
         finally:
-            os.close(descriptor)
+            if is_gone:
+                removed.append(descriptor)
+            else:
+                os.close(descriptor)
             os.close(directory)
     held.clear()
+    return removed
 
 
 def _remove(directory: int, name: str, descriptor: int, mode: int) -> None:
@@ -151,18 +163,17 @@ def _share(directory: int, name: str, is_directory: bool) -> int | None:
                 continue
             descriptor = created
         syscalls.flock(descriptor, c.LOCK_SH)
-        if _is_named(directory, name, descriptor):
+        if _is_named(directory, name, os.fstat(descriptor)):
             return descriptor
         os.close(descriptor)
 
 
-def _is_named(directory: int, name: str, descriptor: int) -> bool:
+def _is_named(directory: int, name: str, mine: os.stat_result) -> bool:
     """Whether `name` still leads to what is open, which is locked by now."""
     try:
         here = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    mine = os.fstat(descriptor)
     return (here.st_dev, here.st_ino) == (mine.st_dev, mine.st_ino)
 
 

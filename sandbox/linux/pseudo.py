@@ -24,6 +24,7 @@ _TELLING = (
 """Files and directories of `/proc` that tell on the machine or on other processes."""
 _CHANGING = "sysrq-trigger mtrr acpi asound bus fs irq scsi driver"
 """Those that change it: kernel uid 0 owns them even without any capability."""
+_MASKED = frozenset(f"{_TELLING} {_CHANGING}".split())
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -36,43 +37,43 @@ def devices(context: Context) -> None:
         mounts.bind(context, path, path, writable=False, optional=False, device=True, follow=True)
     for name, destination in _LINKS:
         mounts.symlink(context, f"/dev/{name}", destination)
-    point = mounts.mount_point(context, "/dev/pts", directory=True)
-    os.fchdir(point)
-    syscalls.mount("devpts", ".", "devpts", c.MS_NOSUID | c.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
-    os.chdir("/")
-    os.close(point)
-    mounts.forget(context, "/dev/pts")
+    options = "newinstance,ptmxmode=0666,mode=620"
+    mounts.mount_new(context, "/dev/pts", "devpts", c.MS_NOSUID | c.MS_NOEXEC, options)
 
 
 def proc(context: Context) -> None:
     """A `/proc` of this process namespace; where an outer container's masks forbid one, none at all."""
-    point = mounts.mount_point(context, "/proc", directory=True)
-    os.fchdir(point)
-    os.close(point)
     try:
-        syscalls.mount("proc", ".", "proc", c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC)
+        mounts.mount_new(context, "/proc", "proc", c.MS_NOSUID | c.MS_NODEV | c.MS_NOEXEC)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EACCES, errno.EBUSY):
             raise
-        return
-    finally:
         os.chdir("/")
+        return
     context.has_proc = True
-    mounts.forget(context, "/proc")
     _forbid_third_namespace(context)
-    for name in _listed(context).intersection(f"{_TELLING} {_CHANGING}".split()):
-        mounts.mask(context, f"/proc/{name}")
+    _mask(context)
     mounts.file(context, _BOOT_ID, b"00000000-0000-0000-0000-000000000000\n", 0o444)
     mounts.read_only(context, "/proc/sys")
 
 
-def _listed(context: Context) -> set[str]:
-    """The names in `/proc` inside: asking for each that may be there takes longer."""
-    descriptor = os.open("proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=context.root)
-    try:
-        return set(os.listdir(descriptor))  # noqa: PTH208 - no pathlib on this path
-    finally:
-        os.close(descriptor)
+def _mask(context: Context) -> None:
+    """Cover what tells on the machine or changes it, as far as this kernel has it.
+
+    By `mount`, which takes a path where the newer calls take three turns: all of this is the kernel's own
+    file system, in which nobody can put a link.
+    """
+    folder = f"{mounts.BUILD_AT}/proc"
+    os.fchdir(context.covers)
+    with os.scandir(folder) as entries:
+        found = [
+            (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name in _MASKED
+        ]
+    for name, is_directory in found:
+        path = f"{folder}/{name}"
+        syscalls.mount(mounts.COVERS[is_directory], path, None, c.MS_BIND)
+        mounts.check(path, mounts.CLOSED)
+    os.chdir("/")
 
 
 def _forbid_third_namespace(context: Context) -> None:

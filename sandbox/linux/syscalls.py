@@ -25,6 +25,10 @@ class _Long(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "l"
 
 
+class _Int(_ctypes._SimpleCData):  # type: ignore[type-arg]
+    _type_ = "i"
+
+
 class _Pointer(_ctypes._SimpleCData):  # type: ignore[type-arg]
     _type_ = "P"
 
@@ -40,6 +44,13 @@ class _Function(_ctypes.CFuncPtr):
     _restype_ = _Long
 
 
+class _IntFunction(_ctypes.CFuncPtr):
+    """One that returns `int`: the upper half of the register is no part of the answer, -1 would not be -1."""
+
+    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+    _restype_ = _Int
+
+
 class _LockedFunction(_ctypes.CFuncPtr):
     """As one of `ctypes.PyDLL`: the interpreter's own lock is held across the call."""
 
@@ -50,7 +61,7 @@ class _LockedFunction(_ctypes.CFuncPtr):
 _PROGRAM = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this process itself
 _SYSCALL = _Function(_ctypes.dlsym(_PROGRAM, "syscall"))
 _SYSCALL.argtypes = [_Long, *[_Pointer] * 6]
-_PRCTL = _Function(_ctypes.dlsym(_PROGRAM, "prctl"))
+_PRCTL = _IntFunction(_ctypes.dlsym(_PROGRAM, "prctl"))
 _PRCTL.argtypes = [_Long] * 5
 _MEMSET = _Function(_ctypes.dlsym(_PROGRAM, "memset"))
 _MEMSET.argtypes = [_Pointer, _Long, _Long]
@@ -142,9 +153,13 @@ def open_tree(directory: int, path: str, flags: int) -> int:
     return _call("open_tree", directory, os.fsencode(path), flags)
 
 
-def move_mount(source: int, target: int) -> None:
-    """Attach the detached mount `source` at the O_PATH descriptor `target`. Source: move_mount(2)."""
-    _call("move_mount", source, b"", target, b"", c.MOVE_MOUNT_F_EMPTY_PATH | c.MOVE_MOUNT_T_EMPTY_PATH)
+def move_mount(source: int, target: int, name: str = "") -> None:
+    """Attach the detached mount `source` at the descriptor `target`, or at `name` in it, links not followed.
+
+    Source: move_mount(2).
+    """
+    flags = c.MOVE_MOUNT_F_EMPTY_PATH | (0 if name else c.MOVE_MOUNT_T_EMPTY_PATH)
+    _call("move_mount", source, b"", target, os.fsencode(name), flags)
 
 
 def mount_setattr(descriptor: int, flags: int, attributes: int) -> None:
@@ -162,6 +177,19 @@ def fsconfig(descriptor: int, command: int, key: str | None = None, value: str |
     """Source: fsconfig(2)."""
     words = [None if text is None else os.fsencode(text) for text in (key, value)]
     _call("fsconfig", descriptor, command, words[0], words[1], 0)
+
+
+def fsconfig_strings(descriptor: int, key: str, values: tuple[str, ...]) -> None:
+    """Set `key` to each of the values, one after the other; an OSError's `filename` is the refused one.
+
+    An environment has a hundred layers, so the loop is here. Source: fsconfig(2), FSCONFIG_SET_STRING.
+    """
+    call, number, encoded_key = _SYSCALL, _NUMBERS["fsconfig"], os.fsencode(key)
+    for value in values:
+        encoded = os.fsencode(value)
+        if call(number, descriptor, c.FSCONFIG_SET_STRING, encoded_key, encoded, 0, None) == -1:
+            code = _ctypes.get_errno()
+            raise OSError(code, os.strerror(code), value)
 
 
 def fsmount(descriptor: int, attributes: int) -> int:
