@@ -88,14 +88,15 @@ def _keep(
     try:
         os.setsid()
         watched = _open_process(init)
+        # What else the supervisor has open is none of its business: the streams end with the command, and a
+        # watch that outlived the supervisor's would still send it word.
+        syscalls.close_all_but((ready, releasing, failures, watched))
         try:
             held = placeholders.acquire(entries)
         except OSError as error:
             report.send_failure(failures, "placeholders", error)
             raise
-        # The supervisor reads the report until its last writer has gone.
-        for descriptor in {0, 1, 2, failures} - {ready, releasing, watched}:
-            _close(descriptor)
+        os.close(failures)  # The supervisor reads the report until its last writer has gone.
         os.write(ready, _READY)
         os.close(ready)
         if watched >= 0:
@@ -113,11 +114,3 @@ def _open_process(pid: int) -> int:
         return os.pidfd_open(pid)
     except ProcessLookupError:
         return -1
-
-
-def _close(descriptor: int) -> None:
-    """Close what the caller may have closed already."""
-    try:
-        os.close(descriptor)
-    except OSError:
-        return
