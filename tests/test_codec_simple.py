@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypm.codec.simple import parse_page, redact
+from pypm.codec.simple import MAX_PAGE_FILES, parse_page, redact
 from pypm.errors import IndexAccessError
 from tests.support.index_server import JSON_TYPE, LOGIN_PAGE
 
@@ -212,6 +212,8 @@ def test_an_unreadable_hash_is_not_no_hash() -> None:
         (page(meta={"api-version": "2.0"}), JSON_TYPE, "index-too-new"),
         (page(meta={"api-version": "x"}), JSON_TYPE, "index-not-a-page"),
         (html(head='<meta name="pypi:repository-version" content="2.0">'), "text/html", "index-too-new"),
+        (b'<a href="a-1.0.tar.gz">a</a>' * (MAX_PAGE_FILES + 1), "text/html", "index-not-a-page"),
+        (b'{"files": [' + b'{"filename": "a"},' * (MAX_PAGE_FILES + 1), JSON_TYPE, "index-not-a-page"),
     ],
 )
 def test_what_is_no_project_page_is_refused_by_name(

@@ -88,6 +88,10 @@ class SimplePage(msgspec.Struct, frozen=True, array_like=True):
         return tuple(entry.index_file() for entry in self.entries)
 
 
+MAX_PAGE_FILES = 100_000
+"""Several times what the largest projects of the public index have."""
+
+
 def parse_page(content: bytes, content_type: str, *, url: str) -> SimplePage:
     """Return the page's entries; links are made absolute against `url`, where the page was finally found.
 
@@ -95,7 +99,11 @@ def parse_page(content: bytes, content_type: str, *, url: str) -> SimplePage:
         IndexAccessError: this is not a project page, or one of a newer major version.
     """
     kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/json" or kind.endswith("+json"):
+    is_json = kind == "application/json" or kind.endswith("+json")
+    # Counted before parsing: a page of a few dozen megabytes can become gigabytes of objects.
+    if content.count(b'"filename"' if is_json else b"href") > MAX_PAGE_FILES:
+        raise _not_a_page(url, f"lists more than {MAX_PAGE_FILES:,} files")
+    if is_json:
         return _parse_json(content, url)
     if kind in ("text/html", "application/xhtml+xml", "application/vnd.pypi.simple.v1+html", ""):
         return _parse_html(content, url)
