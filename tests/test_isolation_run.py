@@ -259,6 +259,8 @@ def test_a_worktree_shows_gits_folders_elsewhere_read_only(scene: Scene) -> None
         (folder / "HEAD").touch()
     (own / "commondir").write_text("../..\n")
     (scene.root / ".git").write_text(f"gitdir: {own}\n")
+    assert str(common) not in binds(scene.policy()), "nothing says that the worktree is this one"
+    (own / "gitdir").write_text(f"{scene.root / '.git'}\n")
     policy = scene.policy()
     assert binds(policy)[str(common)] is False
     assert Mount.protect(str(scene.root / ".git")) in policy.mounts
@@ -268,6 +270,37 @@ def test_a_git_file_that_points_at_secrets_is_not_believed(scene: Scene) -> None
     (scene.home / ".ssh").mkdir()
     (scene.root / ".git").write_text(f"gitdir: {scene.home / '.ssh'}\n")
     assert str(scene.home / ".ssh") not in binds(scene.policy())
+
+
+def test_a_submodule_shows_its_git_folder(scene: Scene) -> None:
+    own = scene.root.parent / ".git" / "modules" / "project"
+    (own / "objects").mkdir(parents=True)
+    (own / "HEAD").touch()
+    (scene.root / ".git").write_text("gitdir: ../.git/modules/project\n")
+    (own / "config").write_text('[core]\n\tbare = false\n[remote "worktree"]\n\turl = x\n')
+    assert str(own) not in binds(scene.policy())
+    (own / "config").write_text(f"[core]\n\tbare = false\n\tworktree = ../../../{scene.root.name}\n")
+    assert binds(scene.policy())[str(own)] is False
+
+
+def test_sources_cannot_open_the_repository_of_another_project(scene: Scene) -> None:
+    other = scene.home / "other" / ".git"
+    (other / "objects").mkdir(parents=True)
+    (other / "HEAD").touch()
+    (other / "config").write_text("[core]\n\tbare = false\n")
+    (scene.root / ".git").symlink_to(other)
+    assert str(other) not in binds(scene.policy())
+    (scene.root / ".git").unlink()
+    (scene.root / ".git").write_text(f"gitdir: {other}\n")
+    assert str(other) not in binds(scene.policy())
+    # A folder of their own that claims to be a worktree of the other repository.
+    own = scene.root / "own"
+    own.mkdir()
+    (own / "HEAD").touch()
+    (own / "gitdir").write_text("../.git")
+    (own / "commondir").write_text(str(other))
+    (scene.root / ".git").write_text("gitdir: own\n")
+    assert str(other) not in binds(scene.policy())
 
 
 def test_a_tool_without_a_project_sees_no_folder_of_the_user(scene: Scene) -> None:

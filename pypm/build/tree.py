@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from pypm.build.system import read_regular_file
-from pypm.files import storage_errors, write_atomically
+from pypm.files import storage_errors
 from pypm.isolation import BUILD_SOURCE
 from pypm.model.project import BuildSystem
 
@@ -24,6 +29,9 @@ _COMPILED = (".so", ".pyd", ".dylib")
 _BUILD_FOLDERS = ("build/", "dist/")
 """Where backends keep what they make on the way; the results lie beside the sources."""
 _LARGEST_MODULE_BYTES = 1 << 30
+
+_BY_DESCRIPTOR = os.scandir in os.supports_fd and os.open in os.supports_dir_fd
+"""Whether a name can be looked up in a folder that is open. Elsewhere no sandbox could change the tree."""
 
 _MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
 
@@ -52,29 +60,50 @@ class SourceTree:
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a source tree with its times and links; caches, environments, sockets and devices stay behind.
 
-    Links stay links: inside the sandbox one that leads out of the tree leads nowhere.
+    Links stay links: inside the sandbox one that leads out of the tree leads nowhere. A run may change the
+    tree meanwhile, so that each step is taken from the folder that was opened, never through a link and never
+    by waiting for a pipe: what lies outside is not copied, whatever is exchanged when.
 
     Raises:
         StorageError: the tree cannot be read or there is no space for the copy.
     """
     with storage_errors(f"copy the source tree `{source}`"):
         target.mkdir(parents=True)
-        for entry, path in _walk(source):
-            place = target / path
-            if entry.is_symlink():
-                place.symlink_to(Path(entry.path).readlink())
-            elif entry.is_dir():
+        for entry in _walk(source):
+            place = target / entry.path
+            if entry.kind is _Kind.LINK:
+                place.symlink_to(os.readlink(entry.name, **entry.within))
+            elif entry.kind is _Kind.FOLDER:
                 place.mkdir()
             else:
-                shutil.copy2(entry.path, place, follow_symlinks=False)
+                _copy_file(entry, place)
+
+
+def _copy_file(entry: _Entry, place: Path) -> None:
+    """Copy content, mode and times of what is still a regular file."""
+    try:
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW if _BY_DESCRIPTOR else os.O_RDONLY
+        descriptor = os.open(entry.name, flags, **entry.within)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOENT, errno.ENXIO):
+            return  # It became something else, or is gone.
+        raise
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return
+        with place.open("xb") as copy:
+            shutil.copyfileobj(stream, copy, 1 << 20)
+        place.chmod(stat.S_IMODE(status.st_mode))
+        os.utime(place, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def copied_files(source: Path) -> Iterator[str]:
     """List the regular files that `copy_tree` copies, relative to the tree, sorted within each folder."""
     with storage_errors(f"read the source tree `{source}`"):
-        for entry, path in _walk(source):
-            if entry.is_file(follow_symlinks=False):
-                yield path
+        for entry in _walk(source):
+            if entry.kind is _Kind.FILE:
+                yield entry.path
 
 
 def take_compiled(copy: Path, root: Path) -> tuple[Path, ...]:
@@ -89,25 +118,79 @@ def take_compiled(copy: Path, root: Path) -> tuple[Path, ...]:
     """
     taken: list[Path] = []
     for path in copied_files(copy):
-        place = root / path
-        if not path.endswith(_COMPILED) or path.startswith(_BUILD_FOLDERS) or not _is_plain(root, place):
+        if not path.endswith(_COMPILED) or path.startswith(_BUILD_FOLDERS):
             continue
         content = read_regular_file(copy / path, largest_bytes=_LARGEST_MODULE_BYTES)
-        if content is not None and not (place.is_file() and place.read_bytes() == content):
-            write_atomically(place, content, mode=0o755)
-            taken.append(place)
+        if content is not None and _put(root, path, content):
+            taken.append(root / path)
     return tuple(taken)
 
 
-def _is_plain(root: Path, place: Path) -> bool:
-    """Whether a file can be written here without following a link or replacing something else."""
-    folders = [folder for folder in place.parents if folder.is_relative_to(root)]
-    if any(folder.is_symlink() or not folder.is_dir() for folder in folders):
-        return False
-    return not os.path.lexists(place) or (place.is_file() and not place.is_symlink())
+def _put(root: Path, path: str, content: bytes) -> bool:
+    """Write a file below `root` unless it is there already, through no link; say whether it was written."""
+    below, _, name = path.rpartition("/")
+    with storage_errors(f"write `{root / path}`"), _opened(root, f"{below}/" if below else "") as folder:
+        if folder is None:
+            return False
+        at: _Within = {"dir_fd": folder} if _BY_DESCRIPTOR else {}
+        name = name if _BY_DESCRIPTOR else str(root / path)
+        try:
+            status = os.stat(name, follow_symlinks=False, **at)  # noqa: PTH116 - relative to an open folder
+        except FileNotFoundError:
+            pass
+        else:
+            if not stat.S_ISREG(status.st_mode) or (
+                status.st_size == len(content) and _content(name, at) == content
+            ):
+                return False
+        beside = f"{name}.{os.urandom(4).hex()}.tmp"
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755, **at)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(descriptor)
+            ends = {"src_dir_fd": folder, "dst_dir_fd": folder} if _BY_DESCRIPTOR else {}
+            os.replace(beside, name, **ends)  # noqa: PTH105 - relative to an open folder
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside, **at)
+            raise
+        return True
 
 
-def _walk(source: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
+def _content(name: str, at: _Within) -> bytes | None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK if _BY_DESCRIPTOR else os.O_RDONLY
+    try:
+        with os.fdopen(os.open(name, flags, **at), "rb") as stream:
+            return stream.read()
+    except OSError:
+        return None
+
+
+class _Within(TypedDict, total=False):
+    """The folder that a name is relative to, for calls that take one."""
+
+    dir_fd: int
+
+
+class _Kind(enum.Enum):
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One thing in a tree; `name` is valid together with `within`, for as long as the walk stands there."""
+
+    path: str
+    kind: _Kind
+    name: str
+    within: _Within
+
+
+def _walk(source: Path) -> Iterator[_Entry]:
     """Give each file, link and folder that belongs to the tree, a folder before what lies in it.
 
     Without recursion: a hostile tree can be deeper than the interpreter's stack.
@@ -115,16 +198,70 @@ def _walk(source: Path) -> Iterator[tuple[os.DirEntry[str], str]]:
     pending = [""]
     while pending:
         below = pending.pop()
-        with os.scandir(source / below) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
-        for entry in found:
-            path = f"{below}{entry.name}"
-            if entry.is_symlink() or entry.is_file():
-                yield entry, path
-            elif entry.is_dir() and entry.name not in _LEFT_OUT and not _is_marked(Path(entry.path)):
-                yield entry, path
-                pending.append(f"{path}/")
+        with _opened(source, below) as folder:
+            if folder is None:
+                continue
+            at: _Within = {"dir_fd": folder} if _BY_DESCRIPTOR else {}
+            with os.scandir(folder if _BY_DESCRIPTOR else source / below) as entries:
+                found = sorted((entry.name, _kind(entry)) for entry in entries)
+            for name, word in found:
+                if not word:
+                    continue
+                kind, path = _Kind(word), f"{below}{name}"
+                reached = name if _BY_DESCRIPTOR else str(source / path)
+                if kind is _Kind.FOLDER:
+                    if name in _LEFT_OUT or _is_marked(reached, at):
+                        continue
+                    pending.append(f"{path}/")
+                yield _Entry(path=path, kind=kind, name=reached, within=at)
 
 
-def _is_marked(folder: Path) -> bool:
-    return any((folder / mark).is_file() for mark in _MARKS)
+def _kind(entry: os.DirEntry[str]) -> str:
+    """The value of a `_Kind`, or nothing for what is not copied."""
+    if entry.is_symlink():
+        return _Kind.LINK.value
+    if entry.is_dir(follow_symlinks=False):
+        return _Kind.FOLDER.value
+    return _Kind.FILE.value if entry.is_file(follow_symlinks=False) else ""
+
+
+@contextlib.contextmanager
+def _opened(source: Path, below: str) -> Iterator[int | None]:
+    """Open a folder below `source`, through no link; None if it is none any more.
+
+    Where the system opens no folders, the number says nothing and paths are used instead.
+    """
+    if not _BY_DESCRIPTOR:
+        parts = [source.joinpath(*below.split("/")[:number]) for number in range(1, below.count("/") + 1)]
+        yield None if any(part.is_symlink() or not part.is_dir() for part in parts) else -1
+        return
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    here = os.open(source, flags)
+    try:
+        for part in below.split("/")[:-1]:
+            try:
+                following = os.open(part, flags | os.O_NOFOLLOW, dir_fd=here)
+            except (FileNotFoundError, NotADirectoryError):
+                yield None
+                return
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                yield None
+                return
+            os.close(here)
+            here = following
+        yield here
+    finally:
+        os.close(here)
+
+
+def _is_marked(name: str, at: _Within) -> bool:
+    for mark in _MARKS:
+        try:
+            status = os.stat(f"{name}/{mark}", follow_symlinks=False, **at)  # noqa: PTH116 - see above
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            return True
+    return False

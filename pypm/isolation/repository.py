@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 _LONGEST_POINTER_BYTES = 4096
+_WORKTREE = re.compile(r"^\[core\][^\[]*^\s*worktree\s*=\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 
 
 def folders_elsewhere(root: Path) -> tuple[Path, ...]:
-    """Return git's own folders for a `.git` that is a file or a link, as worktrees and submodules have it.
+    """Return git's own folders for a `.git` that is a file, as worktrees and submodules have it.
 
-    They are shown read-only, so that versions can be read from tags. A pointer is believed only when it leads
-    to something that is a git folder, that is when `HEAD` lies in it: a `.git` file that came with the
-    sources must not open whatever folder it names.
+    They are shown read-only, so that versions can be read from tags. A `.git` file may come with the sources,
+    and must not open another project's repository: so git's folder is believed only when it points back. A
+    worktree's does by its file `gitdir`, a submodule's by `core.worktree`. Nothing points back to a link, or
+    from a folder made with `--separate-git-dir`: `--allow-read` shows those.
+
+    Source: gitrepository-layout(5), git-worktree(1).
     """
     place = root / ".git"
-    return _follow(place) if place.is_symlink() or place.is_file() else ()
-
-
-def _follow(place: Path) -> tuple[Path, ...]:
-    if place.is_symlink():
-        folder = place.resolve()
-        return (folder,) if _is_git_folder(folder) else ()
+    if place.is_symlink() or not place.is_file():
+        return ()
     text = _read(place)
     if not text.startswith("gitdir:"):
         return ()
     folder = (place.parent / text.removeprefix("gitdir:").strip()).resolve()
-    if not _is_git_folder(folder):
+    if not _is_git_folder(folder) or not _points_back(folder, place):
         return ()
     # A worktree keeps only its HEAD and index for itself; objects and references lie in the common folder.
     common = (folder / (_read(folder / "commondir").strip() or ".")).resolve()
-    return (folder, common) if common != folder and _is_git_folder(common) else (folder,)
+    # Git makes its worktrees' folders there and nowhere else; a folder in the project could name any other.
+    is_own = common.joinpath("worktrees") == folder.parent and _is_git_folder(common)
+    return (folder, common) if is_own else (folder,)
+
+
+def _points_back(folder: Path, place: Path) -> bool:
+    """Whether a git folder says that it belongs to the project of this `.git` file."""
+    back = _read(folder / "gitdir").strip()
+    if back:
+        return (folder / back).resolve() == place.resolve()
+    match = _WORKTREE.search(_read(folder / "config"))
+    return match is not None and (folder / match[1].strip().strip('"')).resolve() == place.parent.resolve()
 
 
 def _is_git_folder(folder: Path) -> bool:

@@ -7,7 +7,7 @@ import os
 
 from sandbox.linux import constants as c
 from sandbox.linux import landlock as rules
-from sandbox.linux import namespaces, syscalls
+from sandbox.linux import namespaces, streams, syscalls
 from sandbox.linux.context import Context, fail
 
 
@@ -69,6 +69,7 @@ def give_up_privileges(context: Context) -> None:
 
 def landlock(context: Context, writable: tuple[str, ...]) -> None:
     """The second wall, where the kernel has it."""
+    streams.settle(context, writable)
     rules.restrict(writable, (0, 1, 2, *context.keep))
 
 

@@ -29,18 +29,33 @@ def outside(arena, way):
                 arena.start(command, cwd=arena.project, stdin=stream, stderr=errors)
             ).stdout
     arena.facts(kind="folder")
-    folder = os.open(arena.place, os.O_RDONLY)
-    try:
-        command = [
-            *arena.pypm,
-            "run",
-            "sh",
-            "-c",
-            "cat outside/kept /proc/self/fd/0/outside/kept && echo '@escaped|a folder as standard input|read'; exec </dev/null; python attack/attempt.py standard_streams",
-        ]
-        return printed + arena.finish(arena.start(command, cwd=arena.project, stdin=folder)).stdout
-    finally:
-        os.close(folder)
+    for folder in (arena.place, arena.project):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            command = [*arena.pypm, "run", *arena.inner("standard_streams")]
+            told = arena.finish(arena.start(command, cwd=arena.project, stdin=opened)).stdout
+        finally:
+            os.close(opened)
+        refused = b"@works" not in told and b"@denied" not in told
+        printed += b"@%s|a folder as standard input|%s\n" % (
+            b"denied" if refused else b"escaped",
+            told[:80].replace(b"\n", b" "),
+        )
+    # In the project a file that is not protected stays what it is.
+    arena.facts(kind="position")
+    lines = arena.project / "src" / "lines"
+    lines.write_text("first\nsecond\n")
+    command = [*arena.pypm, "run", "sh", "-c", "read a; cat"]
+    for path in (lines, protected):
+        with path.open() as stream:
+            stream.seek(3)
+            told = arena.finish(arena.start(command, cwd=arena.project, stdin=stream)).stdout
+        rest = path.read_bytes()[3:].partition(b"\n")[2]
+        printed += b"@%s|the position in %s|\n" % (
+            b"works" if told == rest else b"broken",
+            path.name.encode(),
+        )
+    return printed
 
 
 def inside():

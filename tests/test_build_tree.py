@@ -1,0 +1,115 @@
+"""A source tree is copied as it is, while somebody exchanges what lies in it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pypm.build import tree
+from pypm.build.tree import copied_files, copy_tree, take_compiled
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    source = tmp_path / "source"
+    (source / "package" / "deep").mkdir(parents=True)
+    (source / "package" / "deep" / "module.py").write_text("x = 1")
+    (source / "package" / "a.py").write_text("a")
+    (source / "link").symlink_to("package")
+    (source / ".venv").mkdir()
+    (source / "cache").mkdir()
+    (source / "cache" / "CACHEDIR.TAG").touch()
+    os.mkfifo(source / "pipe")
+    outside = tmp_path / "outside"
+    (outside / "deep").mkdir(parents=True)
+    (outside / "secret").write_text("hunter2")
+    (outside / "deep" / "secret").write_text("hunter2")
+    return source
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_files_links_modes_and_times_are_copied(source: Path, tmp_path: Path) -> None:
+    module = source / "package" / "deep" / "module.py"
+    module.chmod(0o741)
+    os.utime(module, ns=(5_000_000_007, 6_000_000_008))
+    copy_tree(source, tmp_path / "copy")
+    assert names(tmp_path / "copy") == [
+        *("link", "package", "package/a.py", "package/deep", "package/deep/module.py"),
+    ]
+    copied = tmp_path / "copy" / "package" / "deep" / "module.py"
+    assert copied.stat().st_mode == module.stat().st_mode
+    assert copied.stat().st_mtime_ns == 6_000_000_008
+    assert (tmp_path / "copy" / "link").readlink() == Path("package")
+    assert list(copied_files(source)) == ["package/a.py", "package/deep/module.py"]
+
+
+@pytest.mark.parametrize("exchanged", ["package", "package/deep"])
+def test_a_folder_that_becomes_a_link_leads_nowhere(
+    source: Path, tmp_path: Path, exchanged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The moment in which a folder was seen and is not yet opened."""
+    opened = tree._opened
+
+    def late(place: Path, below: str) -> object:
+        if below == f"{exchanged}/" and not (source / exchanged).is_symlink():
+            (source / exchanged).rename(source / "away")
+            (source / exchanged).symlink_to(tmp_path / "outside")
+        return opened(place, below)
+
+    monkeypatch.setattr(tree, "_opened", late)
+    copy_tree(source, tmp_path / "copy")
+    assert (source / exchanged).is_symlink()
+    assert not [name for name in names(tmp_path / "copy") if "secret" in name]
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "gone"])
+def test_a_file_that_becomes_something_else_is_left_out(
+    source: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_file = tree._copy_file
+
+    def late(entry: tree._Entry, place: Path) -> None:
+        path = source / entry.path
+        if path.name == "a.py":
+            path.unlink()
+            if kind == "link":
+                path.symlink_to(tmp_path / "outside" / "secret")
+            elif kind == "pipe":
+                os.mkfifo(path)
+        copy_file(entry, place)
+
+    monkeypatch.setattr(tree, "_copy_file", late)
+    copy_tree(source, tmp_path / "copy")
+    assert "package/a.py" not in names(tmp_path / "copy")
+    assert "package/deep/module.py" in names(tmp_path / "copy")
+
+
+def test_compiled_modules_come_back_and_nothing_else(source: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy_tree(source, copy)
+    for name in ("package/new.so", "package/deep/kept.so", "build/x.so", "other/lost.so", "package/a.txt"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text("compiled")
+    (source / "package" / "deep" / "kept.so").write_text("compiled")
+    assert take_compiled(copy, source) == (source / "package" / "new.so",)
+    assert (source / "package" / "new.so").read_text() == "compiled"
+    assert (source / "package" / "new.so").stat().st_mode & 0o100
+    assert not [name for name in names(source) if name.endswith(".tmp")]
+
+
+def test_compiled_modules_pass_no_link(source: Path, tmp_path: Path) -> None:
+    copy, outside = tmp_path / "copy", tmp_path / "outside"
+    copy_tree(source, copy)
+    for name in ("package/deep/x.so", "package/y.so"):
+        (copy / name).write_text("compiled")
+    (source / "package" / "deep").rename(source / "away")
+    (source / "package" / "deep").symlink_to(outside)
+    (source / "package" / "y.so").symlink_to(outside / "secret")
+    assert take_compiled(copy, source) == ()
+    assert names(outside) == ["deep", "deep/secret", "secret"]
+    assert (outside / "secret").read_text() == "hunter2"
