@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import random
 import shutil
+import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -234,3 +235,65 @@ def test_hostile_files_under_sanitizers(tmp_path: Path, libraries: Path) -> None
             [str(program), artifact, str(tree)], capture_output=True, timeout=60, check=False
         )
         assert done.returncode in (0, 1), done.stderr.decode()
+
+
+@pytest.fixture(scope="module")
+def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program that reads broken copies of files."""
+    program = tmp_path_factory.mktemp("fuzz") / "fuzz"
+    argv = [
+        "cc",
+        "-g",
+        "-O1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-o",
+        str(program),
+    ]
+    argv += [
+        f"-I{NATIVE / 'auditwheel'}",
+        str(SOURCES / "elf_fuzz.c"),
+        str(NATIVE / "auditwheel" / "elf_file.c"),
+    ]
+    done = subprocess.run(argv, capture_output=True, check=False)
+    if done.returncode != 0 and b"san" in done.stderr and b"cannot find" in done.stderr:
+        pytest.skip("this compiler has no sanitizers")
+    assert done.returncode == 0, done.stderr.decode()
+    return program
+
+
+def test_broken_files_are_read_or_refused(fuzz: Path, built: Path, libraries: Path) -> None:
+    """Cut off, with extreme numbers where the format has its offsets and counts, or damaged anywhere."""
+    files = [str(built / "pypm_auditwheel.so"), str(libraries / "newer.so")]
+    done = subprocess.run([str(fuzz), "3", "1500", *files], capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    read, other, malformed = (int(part.split()[0]) for part in done.stdout.decode().split(", "))
+    assert read + other + malformed == 3000
+    assert read > 100
+    assert malformed > 100
+
+
+def test_a_record_that_leads_to_itself_is_not_read_for_ever(
+    fuzz: Path, libraries: Path, tmp_path: Path
+) -> None:
+    content = bytearray((libraries / "newer.so").read_bytes())
+    needed = content.index(struct.pack("<Q", 0x6FFFFFFE))
+    number = content.index(struct.pack("<Q", 0x6FFFFFFF))
+    (record,) = struct.unpack_from("<Q", content, needed + 8)
+    content[number + 8 : number + 16] = struct.pack("<Q", 1 << 62)
+    struct.pack_into("<H", content, record + 2, 0)
+    struct.pack_into("<I", content, record + 12, 0)
+    hostile = tmp_path / "hostile.so"
+    hostile.write_bytes(content)
+    reading = tmp_path / "read.c"
+    reading.write_text(
+        '#include "elf_file.h"\n#include <fcntl.h>\n#include <stdio.h>\n'
+        "static elf_file file; int main(int n, char **w) { (void)n;\n"
+        'printf("%d\\n", (int)elf_read(open(w[1], O_RDONLY), &file)); return 0; }\n'
+    )
+    program = tmp_path / "read"
+    folder = NATIVE / "auditwheel"
+    argv = ["cc", f"-I{folder}", "-o", str(program), str(reading), str(folder / "elf_file.c")]
+    subprocess.run(argv, check=True)
+    done = subprocess.run([str(program), str(hostile)], capture_output=True, timeout=20, check=True)
+    assert done.stdout == b"2\n", "malformed"

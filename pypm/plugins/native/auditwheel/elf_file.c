@@ -111,6 +111,9 @@ static int read_segments(reader *r, elf_file *file, segment *dynamic) {
 
 /* Read the versions that are needed of other libraries. */
 static int read_versions(const reader *r, uint64_t at, uint64_t count, elf_file *file) {
+    if (count > ELF_MOST_LIBRARIES) {
+        return -1; /* A record that leads to itself must not be read for ever. */
+    }
     for (; count > 0; --count) {
         uint64_t entries, library, first, next, one;
         elf_version found;

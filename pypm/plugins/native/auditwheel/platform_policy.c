@@ -4,23 +4,66 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The newest symbol versions that a profile's distributions have; "" where there are none. */
-typedef struct profile {
-    unsigned glibc_minor;
-    const char *glibcxx, *cxxabi, *gcc, *zlib, *libatomic;
-} profile;
+/* Libraries whose symbols have numbered versions. */
+enum { GLIBC, GLIBCXX, CXXABI, GCC, ZLIB, LIBATOMIC, FAMILY_COUNT };
 
-static const profile profiles[] = {
-    {5, "3.4.8", "1.3.1", "4.2.0", "", ""},
-    {12, "3.4.13", "1.3.3", "4.3.0", "1.2.2.4", ""},
-    {17, "3.4.19", "1.3.7", "4.8.0", "1.2.5.2", ""},
-    {24, "3.4.22", "1.3.10", "4.8.0", "1.2.5.2", "1.2"},
-    {27, "3.4.24", "1.3.11", "7.0.0", "1.2.9", "1.2"},
-    {31, "3.4.28", "1.3.12", "7.0.0", "1.2.9", "1.2"},
-    {34, "3.4.29", "1.3.13", "7.0.0", "1.2.9", "1.2"},
-    {35, "3.4.30", "1.3.13", "12.0.0", "1.2.9", "1.2"},
-    {37, "3.4.30", "1.3.13", "12.0.0", "1.2.12", "1.2"},
-    {39, "3.4.33", "1.3.15", "14.0.0", "1.2.12", "1.2"},
+static const char *const families[FAMILY_COUNT] = {"GLIBC_", "GLIBCXX_", "CXXABI_", "GCC_", "ZLIB_", "LIBATOMIC_"};
+
+/* The newest symbol versions that all distributions with this glibc or a newer one have; "" where there are none.
+ * That of glibc is the profile's own, so its column is empty.
+ * Source: the profiles of the manylinux project, which are read off the libraries of distributions: CentOS 5, 6 and 7,
+ * Debian 9, Ubuntu 18.04, Debian 11, RHEL 9, Ubuntu 22.04, Ubuntu 24.04 and those between them. What came with which
+ * release of GCC: libstdc++ manual, "ABI Policy and Guidelines". */
+static const struct profile {
+    unsigned glibc_minor;
+    const char *newest[FAMILY_COUNT];
+} profiles[] = {
+    {5, {"", "3.4.8", "1.3.1", "4.2.0", "", ""}},
+    {12, {"", "3.4.13", "1.3.3", "4.3.0", "1.2.2.4", ""}},
+    {17, {"", "3.4.19", "1.3.7", "4.8.0", "1.2.5.2", ""}},
+    {24, {"", "3.4.22", "1.3.10", "4.8.0", "1.2.5.2", "1.2"}},
+    {26, {"", "3.4.24", "1.3.11", "7.0.0", "1.2.9", "1.2"}},
+    {31, {"", "3.4.28", "1.3.12", "7.0.0", "1.2.9", "1.2"}},
+    {34, {"", "3.4.29", "1.3.13", "7.0.0", "1.2.9", "1.2"}},
+    {35, {"", "3.4.30", "1.3.13", "7.0.0", "1.2.9", "1.2"}},
+    {37, {"", "3.4.30", "1.3.13", "7.0.0", "1.2.12", "1.2"}},
+    {39, {"", "3.4.33", "1.3.15", "14.0.0", "1.2.12", "1.2"}},
+};
+
+/* Where an architecture has something else: other distributions came for it, or its compiler was given a version of
+ * symbols earlier. Source: the same. */
+static const struct exception {
+    const char *machine;
+    unsigned first_minor, last_minor, family;
+    const char *newest;
+} exceptions[] = {
+    {"i686", 12, 16, GCC, "4.5.0"},
+    {"i686", 17, 23, LIBATOMIC, "1.0"},
+    {"aarch64", 17, 23, LIBATOMIC, "1.0"},
+    {"armv7l", 17, 23, LIBATOMIC, "1.0"},
+    {"ppc64", 17, 23, LIBATOMIC, "1.0"},
+    {"ppc64le", 17, 23, LIBATOMIC, "1.0"},
+    {"aarch64", 17, 23, GLIBC, "2.18"},
+    {"x86_64", 26, 26, GLIBCXX, "3.4.22"},
+    {"x86_64", 26, 26, CXXABI, "1.3.10"},
+    {"x86_64", 26, 26, GCC, "4.8.0"},
+    {"x86_64", 26, 26, ZLIB, "1.2.5.2"},
+    {"aarch64", 26, 26, ZLIB, "1.2.5.2"},
+    {"aarch64", 34, 38, GCC, "11.0"},
+    {"i686", 35, 38, GCC, "12.0.0"},
+    {"x86_64", 35, 38, GCC, "12.0.0"},
+    {"i686", 36, 36, ZLIB, "1.2.12"},
+    {"loongarch64", 39, 39, GLIBCXX, "3.4.32"},
+};
+
+/* Versions without a number. `newest` of the family must be at least `since` for them to be there. */
+static const struct {
+    unsigned family;
+    const char *name, *since;
+} named[] = {
+    {GLIBC, "ABI_DT_RELR", "2.36"},
+    {CXXABI, "TM_1", "1.3.7"},
+    {CXXABI, "FLOAT128", "1.3.9"},
 };
 
 /* Libraries that every manylinux distribution has, and the glibc minor from which on they count. */
@@ -43,7 +86,8 @@ static const struct {
     int is_big_endian;
 } machines[] = {
     {"x86_64", 62, 64, 0},  {"i686", 3, 32, 0},      {"aarch64", 183, 64, 0}, {"armv7l", 40, 32, 0},
-    {"ppc64le", 21, 64, 0}, {"s390x", 22, 64, 1},    {"riscv64", 243, 64, 0}, {"loongarch64", 258, 64, 0},
+    {"ppc64le", 21, 64, 0}, {"ppc64", 21, 64, 1},    {"s390x", 22, 64, 1},    {"riscv64", 243, 64, 0},
+    {"loongarch64", 258, 64, 0},
 };
 
 static const struct {
@@ -154,41 +198,57 @@ int compare_versions(const char *left, const char *right) {
     }
 }
 
-static const profile *profile_for(const platform_policy *policy) {
-    size_t index = sizeof profiles / sizeof *profiles - 1;
-    while (policy->major == 2 && index > 0 && profiles[index].glibc_minor > policy->minor) {
+/* The newest version of a family that the policy promises; `glibc` is a buffer for the one that is made up. */
+static const char *newest_of(const platform_policy *policy, unsigned family, char glibc[32]) {
+    const int is_newer = policy->major > 2;
+    size_t index = sizeof profiles / sizeof *profiles - 1, other;
+    while (!is_newer && index > 0 && profiles[index].glibc_minor > policy->minor) {
         --index;
     }
-    return &profiles[index];
+    for (other = 0; !is_newer && other < sizeof exceptions / sizeof *exceptions; ++other) {
+        const struct exception *one = &exceptions[other];
+        if (one->family == family && one->first_minor <= policy->minor && policy->minor <= one->last_minor &&
+            strcmp(one->machine, policy->machine) == 0) {
+            return one->newest;
+        }
+    }
+    snprintf(glibc, 32, "%u.%u", policy->major, policy->minor);
+    return family == GLIBC ? glibc : profiles[index].newest[family];
+}
+
+static int has_named(const platform_policy *policy, unsigned family, const char *name, const char *newest) {
+    size_t index;
+    if (family == GLIBC && strcmp(name, "ABI_DT_RELR") == 0 && strcmp(policy->machine, "riscv64") == 0) {
+        return policy->major > 2 || policy->minor >= 38;
+    }
+    for (index = 0; index < sizeof named / sizeof *named; ++index) {
+        if (named[index].family == family && strcmp(name, named[index].name) == 0) {
+            return compare_versions(named[index].since, newest) <= 0;
+        }
+    }
+    /* Such as GLIBC_PRIVATE, which is for glibc's own parts. */
+    return 0;
 }
 
 int policy_allows_version(const platform_policy *policy, const char *version) {
-    const char *number = strrchr(version, '_');
-    const profile *limits = profile_for(policy);
     char glibc[32];
-    const struct {
-        const char *prefix, *newest;
-    } known[] = {{"GLIBC_", glibc},         {"GLIBCXX_", limits->glibcxx}, {"CXXABI_", limits->cxxabi},
-                 {"GCC_", limits->gcc},     {"ZLIB_", limits->zlib},       {"LIBATOMIC_", limits->libatomic}};
-    size_t index;
+    unsigned family;
     if (policy->family == PLATFORM_MUSLLINUX) {
         /* musl has no symbol versions; those of glibc cannot be there. */
-        return !begins(version, "GLIBC_");
+        return !begins(version, families[GLIBC]);
     }
-    if (policy->family != PLATFORM_MANYLINUX || number == NULL) {
+    if (policy->family != PLATFORM_MANYLINUX) {
         return 1;
     }
-    snprintf(glibc, sizeof glibc, "%u.%u", policy->major, policy->minor);
-    for (index = 0; index < sizeof known / sizeof *known; ++index) {
-        if (begins(version, known[index].prefix)) {
-            const char *rest = version + strlen(known[index].prefix);
-            if (*rest < '0' || *rest > '9') {
-                /* Named, not numbered: GLIBC_PRIVATE is for glibc's own parts, GLIBC_ABI_DT_RELR came with 2.36,
-                 * CXXABI_TM_1 is as old as the oldest profile that has it. */
-                if (strcmp(rest, "ABI_DT_RELR") == 0) return policy->major > 2 || policy->minor >= 36;
-                return strcmp(rest, "PRIVATE") != 0;
+    for (family = 0; family < FAMILY_COUNT; ++family) {
+        if (begins(version, families[family])) {
+            const char *newest = newest_of(policy, family, glibc);
+            /* LDBL_3.4.29 and its like are other types of number in the symbols of 3.4.29. */
+            const char *number = strrchr(version, '_') + 1;
+            if (*number < '0' || *number > '9' || strcmp(version + strlen(families[family]), "TM_1") == 0) {
+                return has_named(policy, family, version + strlen(families[family]), newest);
             }
-            return known[index].newest[0] != '\0' && compare_versions(rest, known[index].newest) <= 0;
+            return newest[0] != '\0' && compare_versions(number, newest) <= 0;
         }
     }
     return 1;
