@@ -264,3 +264,41 @@ def test_any_link_is_safe_or_left_out(href: str, text: str) -> None:
 def test_redacting() -> None:
     assert redact("https://user:pw@host/a?token=1#f") == "https://host/a"
     assert len(redact("https://host/" + "a" * 1000)) == 200
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["https://files.invalid/", "http://files.invalid/", "file:///", "https://u:p@x/", "../"]
+            ),
+            st.sampled_from(["a/", "", "a%2fb/", "a b/", "a?b/", "é/", "../"]),
+            st.sampled_from(
+                ["demo-1.0.tar.gz", "demo-1.0-py3-none-any.whl", ".demo-1.0.zip", "x/demo-1.zip", "demo"]
+            ),
+            st.sampled_from([HASH, HASH.upper(), "0" * 63, " " + HASH[1:], None]),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_looking_at_all_entries_at_once_is_looking_at_each(
+    rows: list[tuple[str, str, str, str | None]],
+) -> None:
+    files = [
+        {
+            "filename": name,
+            "url": host + folder + name,
+            "hashes": {} if digest is None else {"sha256": digest},
+        }
+        for host, folder, name, digest in rows
+    ]
+
+    def read(content: bytes) -> Any:
+        try:
+            return parse_page(content, JSON_TYPE, url=URL)
+        except IndexAccessError as error:
+            return error.message
+
+    # A backslash anywhere on the page has every entry looked at by itself.
+    assert read(page(*files)) == read(page(*files, note="\\"))

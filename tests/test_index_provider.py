@@ -121,6 +121,19 @@ def test_versions_and_candidates(server: IndexServer, ground: Ground, page_forma
     assert candidate.source == IndexSource(index="index0")
 
 
+def test_every_version_of_a_long_page_can_be_had(server: IndexServer, ground: Ground) -> None:
+    wanted = [*(f"1.{number}" for number in range(100)), "2.0a1"]
+    server.add("demo", *(make_wheel("demo", version) for version in wanted))
+    provider = ground.provider(server)
+    assert versions(provider) == wanted[::-1]
+    offer = provider.offer(DEMO, None)
+    for version in offer.versions:
+        candidate = offer.candidate(version)
+        assert [file.filename for file in candidate.wheels] == [f"demo-{version}-py3-none-any.whl"]
+        assert offer.candidate(version) is candidate
+    assert server.count("/simple/demo/") == 1
+
+
 def test_a_version_is_yanked_only_as_a_whole(server: IndexServer, ground: Ground) -> None:
     server.add("demo", replace(make_wheel("demo", "1"), yanked="x"), make_sdist("demo", "1"))
     assert ground.provider(server).offer(DEMO, None).candidate(Version("1")).yanked is None

@@ -91,6 +91,25 @@ def parse_sdist_name(filename: str) -> SdistName | None:
     return SdistName(_canonical(name_part), version)
 
 
+def version_in_name(filename: str, project: NormalizedName) -> Version | None:
+    """Return the version in the name of a project's wheel or sdist; None where it is not one of the project.
+
+    The same judgement as that of `parse_wheel_name` and `parse_sdist_name`, and nothing else of theirs: a
+    page's files are sorted by it.
+    """
+    if filename.endswith(".whl"):
+        parts = filename[:-4].split("-")
+        if len(parts) != 5:
+            parsed = parse_wheel_name(filename)
+            return None if parsed is None or parsed.name != project else parsed.version
+        name_part, version_part, interpreters, abis, platforms = parts
+        if _wheel_project(name_part) != project or len(filename) > _MAX_NAME_BYTES:
+            return None
+        return parse_version(version_part) if _is_tag_triple(interpreters, abis, platforms) else None
+    sdist = parse_sdist_name(filename)
+    return None if sdist is None or sdist.name != project else sdist.version
+
+
 @lru_cache(maxsize=1 << 14)
 def parse_version(text: str) -> Version | None:
     """Return the version, the same object for the same text; None when it is none or has spaces."""
@@ -142,6 +161,11 @@ def _wheel_project(text: str) -> NormalizedName | None:
     if "__" in text or _PROJECT_NAME.fullmatch(text) is None:
         return None
     return canonicalize_name(text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_tag_triple(interpreters: str, abis: str, platforms: str) -> bool:
+    return _is_tag_set(f"{interpreters}-{abis}-{platforms}")
 
 
 @lru_cache(maxsize=4096)

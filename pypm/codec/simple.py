@@ -36,6 +36,9 @@ _PLAIN_LINK = re.compile(
 )
 """A link that needs no thought, as nearly all are: address, file name, digest."""
 
+_PLAIN_START = re.compile(_PLAIN_HOST, re.ASCII)
+_LONGEST_PLAIN_NAME = 240
+
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LINK_SCHEMES = {
     "https": frozenset({"https"}),
@@ -114,10 +117,17 @@ class _JsonMeta(msgspec.Struct, frozen=True):
     api_version: str = msgspec.field(name="api-version", default="1.0")
 
 
+class _JsonHashes(msgspec.Struct, frozen=True, gc=False):
+    sha256: str | None = None
+
+
+_NO_HASHES = _JsonHashes()
+
+
 class _JsonFile(msgspec.Struct, gc=False):
     filename: str
     url: str
-    hashes: dict[str, str] = {}
+    hashes: _JsonHashes = _NO_HASHES
     requires_python: str | None = msgspec.field(name="requires-python", default=None)
     yanked: bool | str | None = False
     size: int | None = None
@@ -145,24 +155,68 @@ def _parse_json(content: bytes, url: str) -> SimplePage:
         raise _not_a_page(url, f"is not the JSON of a project page ({error})") from error
     _check_version(page.meta.api_version, url)
     links = _Links(url, base=None)
-    for file in page.files:
-        advert = file.core_metadata
-        if advert is None:
-            advert = file.dist_info_metadata if file.dist_info_metadata is not None else file.legacy_metadata
-        links.add(
-            PageFile(
-                file.filename,
-                file.url,
-                file.hashes.get("sha256"),
-                file.size if file.size is None or file.size >= 0 else None,
-                file.requires_python or None,
-                file.yanked if isinstance(file.yanked, str) else ("" if file.yanked else None),
-                file.upload_time,
-                _digest(advert.get("sha256")) if isinstance(advert, dict) else None,
-                bool(advert) or isinstance(advert, dict),
-            )
-        )
+    # JSON writes control characters and backslashes with a backslash, so a page without one has neither.
+    if b"\\" not in content and _are_plain(page.files, links.prefixes):
+        links.entries += map(_json_entry, page.files)
+    else:
+        for file in page.files:
+            links.add(_json_entry(file))
     return SimplePage(page.name, links.finish())
+
+
+def _are_plain(files: list[_JsonFile], prefixes: tuple[str, ...]) -> bool:
+    """Tell whether no entry of a page needs thought, as on nearly all pages.
+
+    The entries are looked at together: a page holds thousands, and each check that is made of all of them at
+    once costs less than of ten of them one by one. False only means that each has to be looked at.
+    """
+    if not files:
+        return True
+    host = _PLAIN_START.match(files[0].url)
+    addresses = "\n" + "\n".join([file.url for file in files])
+    names = "\n".join([file.filename for file in files])
+    digests = [file.hashes.sha256 for file in files]
+    if host is None or not host[0].startswith(prefixes) or None in digests:
+        return False
+    hexadecimal = "".join(digests)  # type: ignore[arg-type]
+    return (
+        addresses.count("\n" + host[0]) == addresses.count("\n") == names.count("\n") + 1 == len(files)
+        and addresses.isascii()
+        and not any(mark in addresses for mark in "#?@% ")
+        and "/" not in names
+        and not names.startswith((".", "-"))
+        and "\n." not in names
+        and all(file.url.endswith("/" + file.filename) for file in files)
+        and all(file.filename.endswith(_ARCHIVES) for file in files)
+        and max([len(file.filename) for file in files]) <= _LONGEST_PLAIN_NAME
+        and set(map(len, digests)) == {64}  # type: ignore[arg-type]
+        and _is_hexadecimal(hexadecimal)
+    )
+
+
+def _is_hexadecimal(text: str) -> bool:
+    try:
+        return bytes.fromhex(text).hex() == text
+    except ValueError:
+        return False
+
+
+def _json_entry(file: _JsonFile) -> PageFile:
+    advert = file.core_metadata
+    if advert is None:
+        advert = file.dist_info_metadata if file.dist_info_metadata is not None else file.legacy_metadata
+    yanked = file.yanked
+    return PageFile(
+        file.filename,
+        file.url,
+        file.hashes.sha256,
+        file.size if file.size is None or file.size >= 0 else None,
+        file.requires_python or None,
+        None if not yanked and not isinstance(yanked, str) else "" if yanked is True else yanked,
+        file.upload_time,
+        _digest(advert.get("sha256")) if isinstance(advert, dict) else None,
+        bool(advert) or isinstance(advert, dict),
+    )
 
 
 def _parse_html(content: bytes, url: str) -> SimplePage:

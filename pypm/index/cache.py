@@ -14,12 +14,14 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
-from pypm.codec.simple import SimplePage
+from pypm.codec.simple import SimplePage, parse_page
+from pypm.errors import IndexAccessError
 from pypm.index.auth import origin
 
 FRESH_SECONDS = 600
@@ -28,25 +30,78 @@ FRESH_SECONDS = 600
 ABSENT_SECONDS = 60
 """How long an index is believed to lack a project: somebody may be about to publish it."""
 
-_MAGIC = b"pypm1"
+_MAGIC = b"pypm2"
 """Begins every record; another number stands for another layout of the structures below."""
 
 
-class CachedPage(msgspec.Struct, frozen=True, array_like=True):
-    """A parsed page, with what is needed to ask whether it changed."""
+class PackedPage:
+    """A page as it came, compressed as soon as there is time: entries take six times the room.
+
+    Whoever looks at it keeps what they need of it, and nothing more.
+    """
+
+    __slots__ = ("_content", "_first", "_is_packed", "content_type", "name", "url")
+
+    def __init__(
+        self, content: bytes, content_type: str, url: str, *, first: SimplePage, is_packed: bool = False
+    ) -> None:
+        """`first` is the page opened, for the first who looks at it."""
+        self._content = content
+        self._is_packed = is_packed
+        self._first: SimplePage | None = first
+        self.name = first.name
+        self.content_type = content_type
+        self.url = url
+
+    def open(self) -> SimplePage:
+        """Return the page's entries.
+
+        Raises:
+            IndexAccessError: it is none, after all.
+        """
+        first, self._first = self._first, None
+        if first is not None:
+            return first
+        content, is_packed = self._content, self._is_packed
+        return parse_page(zlib.decompress(content) if is_packed else content, self.content_type, url=self.url)
+
+    def pack(self) -> bytes:
+        """Compress the page, and return it as it is written to disk."""
+        if not self._is_packed:
+            packed = zlib.compress(self._content, 1)
+            # In this order: who reads in between sees the packed bytes as such or the plain ones as such.
+            self._content, self._is_packed = packed, True
+        return self._content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachedPage:
+    """A page, with what is needed to ask whether it changed."""
 
     fetched_at: float
     """Seconds since the epoch, by this machine's clock."""
     body_sha256: str
     """The same body need not be parsed again."""
     final_url: str
-    page: SimplePage | None
+    page: PackedPage | None
     """None remembers that the index has no such project."""
     etag: str | None = None
     last_modified: str | None = None
 
 
-_PAGES = msgspec.msgpack.Decoder(CachedPage)
+class _PageRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A `CachedPage` on disk."""
+
+    fetched_at: float
+    body_sha256: str
+    final_url: str
+    content_type: str
+    packed: bytes | None
+    etag: str | None
+    last_modified: str | None
+
+
+_PAGES = msgspec.msgpack.Decoder(_PageRecord)
 
 
 class IndexCache:
@@ -68,6 +123,7 @@ class IndexCache:
         self._writable = True
         self._writer: ThreadPoolExecutor | None = None
         self._unwritten: dict[tuple[str, str], bytes] = {}
+        self._unwritten_pages: dict[str, CachedPage] = {}
 
     @contextlib.contextmanager
     def behind(self) -> Iterator[None]:
@@ -91,17 +147,60 @@ class IndexCache:
 
     def page(self, url: str) -> CachedPage | None:
         """Return what is remembered of a page, fresh or not."""
-        content = self._read("pages", _key(url))
+        key = _key(url)
+        unwritten = self._unwritten_pages.get(key)
+        if unwritten is not None:
+            return unwritten
+        content = self._read("pages", key)
         if content is None:
             return None
         try:
-            return _PAGES.decode(content)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            record = _PAGES.decode(content)
+            page = None
+            if record.packed is not None:
+                first = parse_page(zlib.decompress(record.packed), record.content_type, url=record.final_url)
+                page = PackedPage(
+                    record.packed, record.content_type, record.final_url, first=first, is_packed=True
+                )
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, zlib.error, IndexAccessError):
             return None
+        return CachedPage(
+            fetched_at=record.fetched_at,
+            body_sha256=record.body_sha256,
+            final_url=record.final_url,
+            page=page,
+            etag=record.etag,
+            last_modified=record.last_modified,
+        )
 
     def store_page(self, url: str, cached: CachedPage) -> None:
         """Remember a page."""
-        self._write("pages", _key(url), msgspec.msgpack.encode(cached))
+        key = _key(url)
+        with self._lock:
+            if self._writer is not None:
+                if self._folder is not None and self._writable:
+                    self._unwritten_pages[key] = cached
+                self._writer.submit(self._store_page_now, key, cached)
+                return
+        self._store_page_now(key, cached)
+
+    def _store_page_now(self, key: str, cached: CachedPage) -> None:
+        page = cached.page
+        packed = None if page is None else page.pack()
+        if self._folder is not None and self._writable:
+            record = _PageRecord(
+                cached.fetched_at,
+                cached.body_sha256,
+                cached.final_url,
+                "" if page is None else page.content_type,
+                packed,
+                cached.etag,
+                cached.last_modified,
+            )
+            self._write_now("pages", key, msgspec.msgpack.encode(record))
+        with self._lock:
+            if self._unwritten_pages.get(key) is cached:
+                del self._unwritten_pages[key]
 
     def metadata(self, sha256_hex: str, url: str) -> bytes | None:
         """Return the metadata of the file with this hash, as this host gave it."""

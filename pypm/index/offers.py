@@ -12,11 +12,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from pypm.codec.filenames import parse_sdist_name, parse_wheel_name
+from pypm.codec.filenames import version_in_name
 from pypm.codec.metadata import MetadataError, parse_legacy_specifier
-from pypm.codec.simple import PageFile, SimplePage
+from pypm.codec.simple import PageFile
 from pypm.digest import sha256_file
-from pypm.index.pages import local_path
+from pypm.index.pages import Opener, local_path
 from pypm.model.artifact import IndexFile, Sha256
 from pypm.model.candidate import Candidate
 from pypm.model.project import Source
@@ -38,65 +38,91 @@ class Rules:
 class Shelf:
     """A page, and how candidates from it name their source."""
 
-    page: SimplePage
+    open: Opener
     source: Source
     is_dated: bool = True
     """Whether the date limit applies. Flat places are chosen by hand and carry no dates."""
 
 
+_KEPT_AT_FIRST = 4
+"""Versions whose files are kept when a page is sorted: the newest, of which one is chosen nearly always."""
+
+_KEPT_LATER = 16
+"""Versions on either side of one that is asked for later: who asks for one often asks for the next."""
+
+
 class PageOffer:
-    """Versions on one or several shelves; a version that stands on two is taken from the first."""
+    """Versions on one or several shelves; a version that stands on two is taken from the first.
+
+    Of a page with hundreds of versions, the files of a few are kept; for another the page is opened again.
+    """
 
     def __init__(self, name: NormalizedName, shelves: Sequence[Shelf], rules: Rules) -> None:
         self._name = name
         self._shelves = tuple(shelves)
         self._rules = rules
         self._lock = threading.RLock()
-        self._usable: dict[Version, tuple[Shelf, list[PageFile]]] | None = None
+        self._is_sorted = False
         self._versions: tuple[Version, ...] = ()
         self._excluded: Mapping[Version, str] = MappingProxyType({})
+        self._entries: dict[Version, tuple[Source, list[PageFile]]] = {}
         self._candidates: dict[Version, Candidate] = {}
 
     @property
     def versions(self) -> Sequence[Version]:
         """Every version with a usable file, highest first."""
-        self._sorted()
+        self._sort()
         return self._versions
 
     @property
     def excluded(self) -> Mapping[Version, str]:
         """Versions of which every file is left out, with the reason."""
-        self._sorted()
+        self._sort()
         return self._excluded
 
     def candidate(self, version: Version) -> Candidate:
         """Return the candidate, the same object for the same version."""
-        usable = self._sorted()
+        self._sort()
         with self._lock:
             known = self._candidates.get(version)
             if known is None:
-                shelf, entries = usable[version]
-                known = _candidate(self._name, version, shelf.source, entries)
+                if version not in self._entries:
+                    self._keep_around(version)
+                source, entries = self._entries.pop(version)
+                known = _candidate(self._name, version, source, entries)
                 self._candidates[version] = known
         return known
 
-    def _sorted(self) -> dict[Version, tuple[Shelf, list[PageFile]]]:
+    def _sort(self) -> None:
         with self._lock:
-            if self._usable is None:
-                usable: dict[Version, tuple[Shelf, list[PageFile]]] = {}
-                excluded: dict[Version, str] = {}
-                for shelf in self._shelves:
-                    kept, left_out = _sort_files(self._name, shelf, self._rules)
-                    for version, entries in kept.items():
-                        usable.setdefault(version, (shelf, entries))
-                    for version, reason in left_out.items():
-                        excluded.setdefault(version, reason)
-                self._versions = tuple(sorted(usable, reverse=True))
-                self._excluded = MappingProxyType(
-                    {version: reason for version, reason in excluded.items() if version not in usable}
-                )
-                self._usable = usable
-            return self._usable
+            if self._is_sorted:
+                return
+            usable, excluded = self._opened()
+            self._versions = tuple(sorted(usable, reverse=True))
+            self._excluded = MappingProxyType(excluded)
+            stable = [version for version in self._versions if not version.is_prerelease][:_KEPT_AT_FIRST]
+            self._entries = {version: usable[version] for version in {*self._versions[:1], *stable}}
+            self._is_sorted = True
+
+    def _keep_around(self, version: Version) -> None:
+        place = self._versions.index(version)  # Of two versions that are equal, the one that was sorted.
+        around = self._versions[max(0, place - _KEPT_LATER) : place + _KEPT_LATER + 1]
+        usable, _ = self._opened()
+        self._entries.update(
+            (near, usable[near]) for near in around if near not in self._candidates and near in usable
+        )
+
+    def _opened(self) -> tuple[dict[Version, tuple[Source, list[PageFile]]], dict[Version, str]]:
+        """Open the pages; return the files that count, by version, and for other versions why none does."""
+        usable: dict[Version, tuple[Source, list[PageFile]]] = {}
+        excluded: dict[Version, str] = {}
+        for shelf in self._shelves:
+            kept, left_out = _sort_files(self._name, shelf, self._rules)
+            for version, entries in kept.items():
+                usable.setdefault(version, (shelf.source, entries))
+            for version, reason in left_out.items():
+                excluded.setdefault(version, reason)
+        return usable, {version: reason for version, reason in excluded.items() if version not in usable}
 
 
 def _sort_files(
@@ -106,18 +132,21 @@ def _sort_files(
     kept: dict[Version, list[PageFile]] = {}
     left_out: dict[Version, str] = {}
     limit = rules.exclude_newer if shelf.is_dated else None
-    for entry in shelf.page.entries:
+    first_moment = "" if limit is None else _written(limit)
+    for entry in shelf.open().entries:
         filename = entry.filename
-        is_wheel = filename.endswith(".whl")
-        parsed = parse_wheel_name(filename) if is_wheel else parse_sdist_name(filename)
-        if parsed is None or parsed.name != name:
+        version = version_in_name(filename, name)
+        if version is None:
             continue
-        version = parsed.version
         if limit is not None:
-            reason = _too_new(entry, limit)
-            if reason is not None:
-                left_out[version] = reason
-                continue
+            uploaded = entry.upload_time
+            # Nearly all times are written alike, and then they sort as text: what is before needs no thought.
+            if uploaded is None or len(uploaded) != len(first_moment) or not uploaded < first_moment:
+                reason = _too_new(entry, limit)
+                if reason is not None:
+                    left_out[version] = reason
+                    continue
+        is_wheel = filename.endswith(".whl")
         if is_wheel and rules.no_binary:
             left_out[version] = "it has no source distribution, and wheels are off (`no-binary`)"
         elif not is_wheel and rules.no_build:
@@ -129,6 +158,11 @@ def _sort_files(
             else:
                 files.append(entry)
     return kept, left_out
+
+
+def _written(limit: datetime) -> str:
+    """Return a moment as indexes write upload times: in UTC, with microseconds."""
+    return limit.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _too_new(entry: PageFile, limit: datetime) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,9 +15,12 @@ from pypm.codec.filenames import SDIST_EXTENSIONS
 from pypm.codec.simple import PageFile, SimplePage, parse_page, redact
 from pypm.errors import IndexAccessError
 from pypm.index.auth import split_login
-from pypm.index.cache import CachedPage, IndexCache
+from pypm.index.cache import CachedPage, IndexCache, PackedPage
 from pypm.index.client import Answer, Client
 from pypm.model.project import Index
+
+Opener = Callable[[], SimplePage]
+"""Opens a page; each call may make its entries anew."""
 
 
 class Pages:
@@ -31,17 +36,29 @@ class Pages:
         Raises:
             IndexAccessError: the index could not be asked, or its answer is not a page of this project.
         """
+        opener = self.opener(index, name)
+        return None if opener is None else opener()
+
+    def opener(self, index: Index, name: NormalizedName) -> Opener | None:
+        """Return what opens an index's page of a project, again and again; None when the index has none.
+
+        Raises:
+            IndexAccessError: the index could not be asked, or its answer is not a page of this project.
+        """
         url = f"{split_login(index.url)[0].rstrip('/')}/{name}/"
         if urlsplit(url).scheme == "file":
-            return _local_page(local_path(url) / "index.html", url)
-        page = self._page(url)
-        if page is not None and page.name is not None and canonicalize_name(page.name) != name:
+            local = _local_page(local_path(url) / "index.html", url)
+            return None if local is None else lambda: local
+        packed = self._page(url)
+        if packed is None:
+            return None
+        if packed.name is not None and canonicalize_name(packed.name) != name:
             raise IndexAccessError(
-                f"`{redact(url)}` answered with the page of `{page.name[:80]}`",
+                f"`{redact(url)}` answered with the page of `{packed.name[:80]}`",
                 reference="index-wrong-project",
                 hint="check the index's URL",
             )
-        return page
+        return packed.open
 
     def flat(self, index: Index) -> SimplePage:
         """Return what a flat place (find-links) lists: a folder of this machine, or one page of links.
@@ -51,7 +68,8 @@ class Pages:
         """
         url = split_login(index.url)[0]
         if urlsplit(url).scheme in ("http", "https"):
-            page = self._page(url)
+            packed = self._page(url)
+            page = None if packed is None else packed.open()
         else:
             path = local_path(url)
             page = _folder(path) if path.is_dir() else _local_page(path, path.absolute().as_uri())
@@ -63,7 +81,7 @@ class Pages:
             )
         return page
 
-    def _page(self, url: str) -> SimplePage | None:
+    def _page(self, url: str) -> PackedPage | None:
         cached = self._cache.page(url)
         if cached is not None and (self._cache.is_fresh(cached) or self._client.settings.offline):
             return cached.page
@@ -74,25 +92,30 @@ class Pages:
 
     def _record(self, answer: Answer, cached: CachedPage | None, url: str) -> CachedPage:
         now = self._cache.now()
-        body_sha256 = sha256(answer.content).hexdigest()
-        if answer.status in (404, 410):
-            return CachedPage(now, body_sha256, answer.url, None)
-        etag, last_modified = answer.headers.get("etag"), answer.headers.get("last-modified")
         if answer.status == 304:
             if cached is None:
                 raise IndexAccessError(
                     f"`{redact(url)}` answered that nothing changed, but nothing was known",
                     reference="index-status",
                 )
-            return CachedPage(
-                now, cached.body_sha256, cached.final_url, cached.page, cached.etag, cached.last_modified
-            )
-        same_body = cached is not None and cached.page is not None and cached.body_sha256 == body_sha256
-        if same_body and cached is not None and cached.final_url == answer.url:
-            page = cached.page
-        else:
-            page = parse_page(answer.content, answer.headers.get("content-type", ""), url=answer.url)
-        return CachedPage(now, body_sha256, answer.url, page, etag, last_modified)
+            return replace(cached, fetched_at=now)
+        body_sha256 = sha256(answer.content).hexdigest()
+        page = None
+        if answer.status not in (404, 410):
+            content_type = answer.headers.get("content-type", "")
+            if cached is not None and (cached.body_sha256, cached.final_url) == (body_sha256, answer.url):
+                page = cached.page
+            if page is None or page.content_type != content_type:
+                opened = parse_page(answer.content, content_type, url=answer.url)
+                page = PackedPage(answer.content, content_type, answer.url, first=opened)
+        return CachedPage(
+            fetched_at=now,
+            body_sha256=body_sha256,
+            final_url=answer.url,
+            page=page,
+            etag=None if page is None else answer.headers.get("etag"),
+            last_modified=None if page is None else answer.headers.get("last-modified"),
+        )
 
 
 def _conditions(cached: CachedPage | None) -> dict[str, str]:

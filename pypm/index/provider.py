@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from pypm.codec.filenames import parse_sdist_name, parse_wheel_name
+from pypm.codec.filenames import version_in_name
 from pypm.codec.metadata import CoreMetadata
 from pypm.errors import ConfigurationError
 from pypm.index.archives import Archives
@@ -203,9 +203,9 @@ class IndexProvider:
         for index in searched:
             if index.flat:
                 continue
-            page = self._pages.project(index, name)
-            if page is not None:
-                shelves.append(Shelf(page=page, source=IndexSource(index=index.name)))
+            opener = self._pages.opener(index, name)
+            if opener is not None:
+                shelves.append(Shelf(open=opener, source=IndexSource(index=index.name)))
                 break
         if not shelves:
             raise Unavailable(
@@ -226,15 +226,15 @@ class IndexProvider:
             if not _holds(shelf, name):
                 raise Unavailable(f"index `{index.name}` has no package `{name}`")
             return PageOffer(name, (shelf,), self._rules(name))
-        page = self._pages.project(index, name)
-        if page is None:
+        opener = self._pages.opener(index, name)
+        if opener is None:
             raise Unavailable(f"index `{index.name}` has no package `{name}`")
-        return PageOffer(name, (Shelf(page=page, source=IndexSource(index=index.name)),), self._rules(name))
+        return PageOffer(name, (Shelf(open=opener, source=IndexSource(index=index.name)),), self._rules(name))
 
     def _flat_shelf(self, index: Index) -> Shelf:
         def read() -> Shelf:
             page = self._pages.flat(index)
-            return Shelf(page=page, source=IndexSource(index=index.name), is_dated=False)
+            return Shelf(open=lambda: page, source=IndexSource(index=index.name), is_dated=False)
 
         return self._flat_pages.get(index.name, read)
 
@@ -263,11 +263,7 @@ class IndexProvider:
 
 
 def _holds(shelf: Shelf, name: NormalizedName) -> bool:
-    for entry in shelf.page.entries:
-        parsed = parse_wheel_name(entry.filename) or parse_sdist_name(entry.filename)
-        if parsed is not None and parsed.name == name:
-            return True
-    return False
+    return any(version_in_name(entry.filename, name) is not None for entry in shelf.open().entries)
 
 
 def _metadata_key(candidate: Candidate) -> _MetadataKey:
