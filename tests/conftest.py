@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 if str(CHECKOUT) not in sys.path:
     sys.path.insert(0, str(CHECKOUT))
 
+# How long an example takes says how busy the machine is; what a test asserts must not depend on that.
+settings.register_profile("pypm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pypm")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts the suite in the background ignores Ctrl-C for it, and what the tests start would

@@ -9,6 +9,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
+from packaging.utils import NormalizedName
 
 from pypm.codec import locktext
 from pypm.codec.lockfile import check_fresh, dump_lock, has_placeholders, load_lock
@@ -16,7 +17,7 @@ from pypm.codec.toml import parse_toml
 from pypm.digest import Sha256, sha256_hex
 from pypm.errors import ConfigurationError, IntegrityError, LockError, PypmError
 from pypm.model.artifact import LockedArtifact
-from pypm.model.lock import Lock, LockedDependency, LockedIndex, LockedPackage
+from pypm.model.lock import Lock, LockedDependency, LockedIndex, LockedPackage, LockedPlugin, PluginBuild
 from pypm.model.project import IndexSource, PathSource, UrlSource, VcsSource, WorkspaceSource
 
 names: Any = st.from_regex(r"[a-z]([a-z0-9]{0,3}(-[a-z0-9]{1,3})?)", fullmatch=True)
@@ -88,6 +89,23 @@ def packages(draw: Any, name: str) -> LockedPackage:
     )
 
 
+BUILDS = (
+    PluginBuild(sha256=sha256_hex(b"1"), filename="x.c", origin="pypm"),
+    PluginBuild(sha256=sha256_hex(b"2"), filename="pypm_x.so", origin="user", platform="linux-aarch64-musl"),
+    PluginBuild(sha256=sha256_hex(b"3"), filename="pypm_x.so", origin="project", platform="linux-x86_64"),
+)
+plugin_lists: Any = st.sampled_from(
+    [
+        (),
+        (LockedPlugin(name="x", builds=BUILDS[1:]),),
+        (
+            LockedPlugin(name="x", builds=BUILDS[:1]),
+            LockedPlugin(name="y", package=NormalizedName("y-plugin")),
+        ),
+    ]
+)
+
+
 @st.composite
 def locks(draw: Any) -> Lock:
     sorted_names = st.lists(names, max_size=2, unique=True).map(sorted).map(tuple)
@@ -106,6 +124,7 @@ def locks(draw: Any) -> Lock:
         root_dependencies=draw(edge_lists),
         extra_dependencies=draw(edge_tables),
         group_dependencies=draw(edge_tables),
+        plugins=draw(plugin_lists),
         exclude_newer=draw(st.none() | texts),
     )
 
@@ -333,3 +352,40 @@ def test_an_archive_on_disk_is_told_from_a_folder() -> None:
     lock = dataclasses.replace(LOCK, packages=(dataclasses.replace(PACKAGE, source=source),))
     assert b'archive = {path = "vendor/demo.whl"}' in dump_lock(lock)
     assert load_lock(dump_lock(lock)) == lock
+
+
+PINNED = dump_lock(
+    dataclasses.replace(
+        LOCK,
+        plugins=(
+            LockedPlugin(name="x", builds=BUILDS[1:]),
+            LockedPlugin(name="y", package=NormalizedName("y-plugin")),
+        ),
+    )
+).decode()
+
+
+def test_plugins_are_pinned_for_each_platform() -> None:
+    row = '    {{name = "pypm_x.so", platform = "linux-{0}, hashes = {{sha256 = "{1}"}}}},'
+    assert row.format('aarch64-musl", origin = "user"', BUILDS[1].sha256) in PINNED.splitlines()
+    assert row.format('x86_64", origin = "project"', BUILDS[2].sha256) in PINNED.splitlines()
+    with pytest.raises(IntegrityError):
+        load_lock(PINNED.replace(BUILDS[2].sha256, BUILDS[1].sha256).encode())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "path"),
+    [
+        ('name = "pypm_x.so"', 'name = "../pypm_x.so"', "plugins[0].builds[0].name"),
+        ('"linux-aarch64-musl"', '"linux-x86_64"', "plugins[0].builds"),
+        ('package = "y-plugin"', "", "plugins[1]"),
+        ('package = "y-plugin"', 'package = "Y"', "plugins[1].package"),
+        ('origin = "user"', 'path = "/x"', "plugins[0].builds[0].path"),
+    ],
+)
+def test_pins_of_plugins_are_checked(before: str, after: str, path: str) -> None:
+    text = PINNED.replace(before, after).replace(A_HASH, "sha256:TODO-sha256", 1)
+    lines = (line for line in text.splitlines(keepends=True) if not line.startswith("lock-hash"))
+    with pytest.raises(LockError) as caught:
+        load_lock("".join(lines).encode())
+    assert f"`{path}`" in caught.value.message

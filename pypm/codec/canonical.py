@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeGuard
 
 from packaging.markers import Marker
 from packaging.requirements import Requirement
@@ -35,7 +36,10 @@ def content_hash(project: Project, *, default_index_url: str | None = None) -> S
 
 def canonical_inputs(project: Project, default_index_url: str | None = None) -> dict[str, Content]:
     """Return what `content_hash` is computed over, for explanations of what changed."""
+    plugins = _plugins(project.tool.get("plugins"))
     return {
+        # Only where there are any: the locks of all other projects stay as they are.
+        **({"plugins": plugins} if plugins else {}),
         "name": str(project.name) if _name_matters(project) else None,
         "requires-python": ",".join(sorted(str(part) for part in project.requires_python)),
         "dependencies": None if "dependencies" in project.dynamic else _requirements(project.dependencies),
@@ -56,6 +60,19 @@ def canonical_inputs(project: Project, default_index_url: str | None = None) -> 
         },
         "settings": _settings(project.settings),
     }
+
+
+def _plugins(value: object) -> list[Content]:
+    """Which plugins there are and which package brings each; what they may and do is no matter of the lock."""
+    tables = value if isinstance(value, Mapping) else dict.fromkeys(value) if _is_names(value) else {}
+    return sorted(
+        [str(name), str(table.get("package", "")) if isinstance(table, Mapping) else ""]
+        for name, table in tables.items()
+    )
+
+
+def _is_names(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _name_matters(project: Project) -> bool:

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from pypm.model.artifact import LockedArtifact
-from pypm.model.lock import Lock, LockedDependency, LockedPackage
+from pypm.model.lock import Lock, LockedDependency, LockedPackage, LockedPlugin
 from pypm.model.project import IndexSource, PathSource, UrlSource, VcsSource
 
 PLACEHOLDER = "sha256:TODO-sha256"
@@ -40,6 +40,7 @@ def lock_to_data(lock: Lock) -> dict[str, Any]:
         data["group-dependencies"] = _edge_table(lock.group_dependencies)
     # The order of indexes is their order of preference.
     data["indexes"] = [_compact(name=index.name, url=index.url) for index in lock.indexes]
+    data["plugins"] = [_plugin(plugin) for plugin in sorted(lock.plugins, key=lambda plugin: plugin.name)]
     data["packages"] = [_package(package) for package in sorted(lock.packages, key=_package_order)]
     return {key: value for key, value in data.items() if value != []}
 
@@ -96,6 +97,22 @@ def _package(package: LockedPackage) -> dict[str, Any]:
             wheels=[_artifact(wheel) for wheel in sorted(package.wheels, key=lambda wheel: wheel.filename)],
         ),
     }
+
+
+def _plugin(plugin: LockedPlugin) -> dict[str, Any]:
+    return _compact(
+        name=plugin.name,
+        package=plugin.package,
+        builds=[
+            _compact(
+                name=build.filename,
+                platform=build.platform,
+                origin=build.origin,
+                hashes={"sha256": build.sha256},
+            )
+            for build in sorted(plugin.builds, key=lambda build: build.platform or "")
+        ],
+    )
 
 
 def _source(package: LockedPackage) -> dict[str, Any]:

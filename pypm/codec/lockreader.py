@@ -21,7 +21,14 @@ from pypm.codec.lockdata import PLACEHOLDER
 from pypm.digest import Sha256
 from pypm.errors import LockError
 from pypm.model.artifact import LockedArtifact
-from pypm.model.lock import Lock, LockedDependency, LockedIndex, LockedPackage
+from pypm.model.lock import (
+    Lock,
+    LockedDependency,
+    LockedIndex,
+    LockedPackage,
+    LockedPlugin,
+    PluginBuild,
+)
 from pypm.model.project import (
     DEFAULT_INDEX_NAME,
     IndexSource,
@@ -42,13 +49,15 @@ _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f]+")
 _TOP_KEYS = frozenset((
     "lock-version", "content-hash", "lock-hash", "requires-python", "environments", "forks", "extras",
     "dependency-groups", "default-groups", "exclude-newer", "dependencies", "optional-dependencies",
-    "group-dependencies", "indexes", "packages",
+    "group-dependencies", "indexes", "packages", "plugins",
 ))  # fmt: skip
 _PACKAGE_KEYS = frozenset((
     "name", "version", "marker", "requires-python", "yanked", "index", "archive", "directory", "vcs",
     "workspace", "dependencies", "sdist", "wheels",
 ))  # fmt: skip
 _ARTIFACT_KEYS = frozenset(("name", "size", "hashes", "path", "upload-time", "merkle-root"))
+_PLUGIN_KEYS = frozenset(("name", "package", "builds"))
+_BUILD_KEYS = frozenset(("name", "platform", "origin", "hashes"))
 _DEPENDENCY_KEYS = frozenset(("name", "version", "marker", "extras", "extra"))
 
 
@@ -86,6 +95,10 @@ class LockReader:
             root_dependencies=self._edges(data, ""),
             extra_dependencies=self._edge_table(data, "optional-dependencies"),
             group_dependencies=self._edge_table(data, "group-dependencies"),
+            plugins=tuple(
+                self._plugin(entry, f"plugins[{number}]")
+                for number, entry in enumerate(self._tables(data, "plugins"))
+            ),
             exclude_newer=self._optional_text(data, "exclude-newer", ""),
         )
 
@@ -226,6 +239,41 @@ class LockReader:
             yanked=self._optional_text(table, "yanked", where),
         )
 
+    def _plugin(self, table: Mapping[str, Any], where: str) -> LockedPlugin:
+        self._close(table, _PLUGIN_KEYS, where)
+        package = self._optional_text(table, "package", where)
+        builds = tuple(
+            self._plugin_build(entry, f"{where}.builds[{number}]")
+            for number, entry in enumerate(self._tables(table, "builds", where))
+        )
+        if len({build.platform for build in builds}) != len(builds):
+            self.refuse(f"{where}.builds", "has two builds for one platform")
+        if bool(builds) is (package is not None):
+            self.refuse(where, "must have either `builds` or a `package`")
+        return LockedPlugin(
+            name=self._name(self._text(table, "name", where), f"{where}.name"),
+            package=None if package is None else self._name(package, f"{where}.package"),
+            builds=builds,
+        )
+
+    def _plugin_build(self, table: Mapping[str, Any], where: str) -> PluginBuild:
+        self._close(table, _BUILD_KEYS, where)
+        filename = self._text(table, "name", where)
+        if not _FILE_NAME.fullmatch(filename):
+            self.refuse(f"{where}.name", f"is not a file name: `{filename}`")
+        return PluginBuild(
+            filename=filename,
+            platform=self._optional_text(table, "platform", where),
+            origin=self._text(table, "origin", where),
+            sha256=self._sha256(self._hashes(table, where), "sha256", f"{where}.hashes"),
+        )
+
+    def _hashes(self, table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+        hashes = table.get("hashes")
+        if type(hashes) is not dict or hashes.keys() != {"sha256"}:
+            self.refuse(f"{where}.hashes", "is missing or is not `{ sha256 = ... }`")
+        return hashes
+
     def _artifact(self, table: Any, where: str, owner: str | None) -> LockedArtifact:
         if type(table) is not dict:
             self.refuse(where, "is not a table")
@@ -241,9 +289,7 @@ class LockReader:
         path = self._optional_text(table, "path", where)
         if path is not None and not _PATH.fullmatch(path):
             self.refuse(f"{where}.path", f"is not a path below the index's file base: `{path}`")
-        hashes = table.get("hashes")
-        if type(hashes) is not dict or hashes.keys() != {"sha256"}:
-            self.refuse(f"{where}.hashes", "is missing or is not `{ sha256 = ... }`")
+        hashes = self._hashes(table, where)
         return LockedArtifact(
             filename=filename,
             sha256=None

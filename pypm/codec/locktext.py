@@ -43,7 +43,7 @@ def write_text(data: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-_SECTIONS = ("indexes", "packages")
+_SECTIONS = ("indexes", "packages", "plugins")
 
 
 def _is_section(key: str, value: object) -> bool:

@@ -55,6 +55,31 @@ class LockedIndex:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PluginBuild:
+    """The bytes of a plugin that are vouched for."""
+
+    sha256: Sha256
+    """Of the shared library, or over the sources that come with pypm."""
+    filename: str
+    """Without its folder: where it lies differs from machine to machine."""
+    origin: str
+    """Where it was found when it was locked (`project`, `user`, `system`, `pypm`); informative."""
+    platform: str | None = None
+    """`linux-x86_64`, with `-musl` where that is the C library; None for sources, which serve every one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockedPlugin:
+    """One plugin that the project uses."""
+
+    name: str
+    package: NormalizedName | None = None
+    """The locked package that brings it: its artifacts' hashes vouch for it, so it has no builds."""
+    builds: tuple[PluginBuild, ...] = ()
+    """At most one for each platform."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
     """The whole lock. Two locks with equal content serialise to equal bytes."""
 
@@ -76,5 +101,6 @@ class Lock:
     group_dependencies: Mapping[NormalizedName, tuple[LockedDependency, ...]] = field(
         default_factory=lambda: MappingProxyType({})
     )
+    plugins: tuple[LockedPlugin, ...] = ()
     exclude_newer: str | None = None
     """The date limit the lock was made under, absolute, so that a duration in the project stays stable."""
