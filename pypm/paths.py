@@ -152,6 +152,11 @@ class Cache:
         return self.root / "scripts-v1"
 
     @property
+    def plugins(self) -> Path:
+        """What plugins said about themselves, those that were built here, and what each has let pass."""
+        return self.root / "plugins-v1"
+
+    @property
     def scratch(self) -> Path:
         """Temporary folders; on the store's file system, so that a finished tree is one rename away."""
         return self.root / "scratch"

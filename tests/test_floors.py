@@ -68,6 +68,7 @@ FOREIGN = {
         "store",
         "environment",
         "build",
+        "plugins",
         "workflow",
     },
     "tomli": {"codec"},

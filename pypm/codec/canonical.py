@@ -62,8 +62,8 @@ def canonical_inputs(project: Project, default_index_url: str | None = None) -> 
     }
 
 
-def _plugins(value: object) -> list[Content]:
-    """Which plugins there are and which package brings each; what they may and do is no matter of the lock."""
+def _plugins(value: object) -> list[list[str]]:
+    """Which plugins there are and which package brings each; what they may does not concern the lock."""
     tables = value if isinstance(value, Mapping) else dict.fromkeys(value) if _is_names(value) else {}
     return sorted(
         [str(name), str(table.get("package", "")) if isinstance(table, Mapping) else ""]

@@ -39,6 +39,8 @@ def parse_script(content: bytes, *, path: Path) -> Project:
     settings = parse_settings(document.table("tool").table("pypm"), extras=(), groups=())
     if settings.sandbox:
         problems.add("tool.pypm.sandbox", "a script grants itself nothing; use the flags of `pypm run`")
+    if "plugins" in settings.rest:
+        problems.add("tool.pypm.plugins", "a script has no lock to pin plugins in, so it cannot use any")
     project = Project(
         root=path.parent,
         name=canonicalize_name(re.sub(r"[^A-Za-z0-9]+", "-", path.stem).strip("-") or "script"),

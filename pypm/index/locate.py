@@ -41,6 +41,13 @@ class Locator:
         self._pages = pages
         self._cache = cache
 
+    def hinted(self, index: Index, artifact: LockedArtifact) -> str | None:
+        """Return the address that the lock's hint leads to, if the index's base is known; nobody is asked."""
+        base = self._cache.note(f"base {index.url}")
+        if base is None or artifact.path is None or not _is_plain_hint(artifact.path):
+            return None
+        return base + artifact.path
+
     def urls(self, index: Index, name: NormalizedName, artifact: LockedArtifact) -> Iterator[str]:
         """Yield addresses of an artifact, the likeliest first; the index is only asked when that one fails.
 
@@ -48,10 +55,8 @@ class Locator:
             IntegrityError: the index has a file of this name with another hash.
             IndexAccessError: the index could not be asked.
         """
-        tried = None
-        base = self._cache.note(f"base {index.url}")
-        if base is not None and artifact.path is not None and _is_plain_hint(artifact.path):
-            tried = base + artifact.path
+        tried = self.hinted(index, artifact)
+        if tried is not None:
             yield tried
         page = self._pages.flat(index) if index.flat else self._pages.project(index, name)
         for entry in page.entries if page is not None else ():

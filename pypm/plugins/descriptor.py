@@ -13,7 +13,7 @@ from pypm import __version__
 from pypm.errors import PluginError
 from pypm.files import write_atomically
 from pypm.plugins.failures import plugin_error, printable
-from pypm.plugins.found import Found, NativeFound
+from pypm.plugins.found import Loadable, NativeFound
 from pypm.plugins.image import check_image
 from pypm.plugins.inside.abi import ABI_VERSION
 from pypm.plugins.inside.context import Stage
@@ -37,7 +37,7 @@ class Descriptor:
     stages: frozenset[Stage]
 
 
-def inspect(found: Found, surroundings: Surroundings, *, kept: Path | None = None) -> Descriptor:
+def inspect(found: Loadable, surroundings: Surroundings, *, kept: Path | None = None) -> Descriptor:
     """Return what a plugin says about itself.
 
     It is loaded in a sandbox with no permission at all, because loading it runs its code, and nothing is
@@ -67,13 +67,14 @@ def inspect(found: Found, surroundings: Surroundings, *, kept: Path | None = Non
     return descriptor
 
 
-def load(link: Link, found: Found) -> Any:
+def load(link: Link, found: Loadable) -> Any:
     """Have a host load the plugin; return what it says about itself, unchecked. Raises: PluginError."""
     request: dict[str, Any] = {"do": "load"}
     if isinstance(found, NativeFound):
         request["native"] = NATIVE_PATH
     else:
-        request["python"] = [found.reference, [str(found.site_packages)]]
+        folders = (found.site_packages, *found.requires)
+        request["python"] = [found.reference, [str(folder) for folder in folders]]
     answer = link.exchange(request, stage=None, timeout_seconds=LOAD_SECONDS, on_event=lambda _: None)
     match answer:
         case {"loaded": said}:
@@ -96,7 +97,7 @@ _REFUSALS = {
 """What a host may refuse with, and what to do about it."""
 
 
-def _checked(found: Found, said: Any) -> Descriptor:
+def _checked(found: Loadable, said: Any) -> Descriptor:
     match said:
         case {
             "name": str(name),

@@ -1,13 +1,14 @@
-"""Where plugins come from: `pypm_<name>.so` in a few folders, and entry points of installed packages."""
+"""Where plugins come from: `pypm_<name>.so` in a few folders, packages of the lock, pypm's own sources."""
 
 from __future__ import annotations
 
 import configparser
 import hashlib
+import itertools
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,10 @@ SUFFIXES = (".so", ".dylib", ".dll")
 FOLDER = "plugins"
 """In the project, and below `pypm` in the other places."""
 
+SOURCES = Path(__file__).with_name("native")
+"""The C sources of pypm's own plugins."""
+HEADER = Path(__file__).with_name("pypm_plugin.h")
+
 _LARGEST_BYTES = 64 << 20
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?")
@@ -35,11 +40,36 @@ class NativeFound:
     path: Path
     content: bytes
     sha256: Sha256
+    """Of the content; for a library that was built here, over its sources."""
+    origin: str = "project"
+    """What the folder is called in the lock."""
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the lock."""
+        return self.path.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFound:
+    """A plugin that comes with pypm as C sources; it is built on this machine before it is loaded."""
+
+    name: str
+    path: Path
+    """The folder of its sources, beside the Makefile."""
+    sha256: Sha256
+    """Over everything that the build reads of pypm: sources, Makefile, header."""
+    origin: str = "pypm"
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the lock."""
+        return f"{self.name}.c"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonFound:
-    """An entry point of an installed package."""
+    """An entry point of a package."""
 
     name: str
     path: Path
@@ -48,6 +78,9 @@ class PythonFound:
     """`module:attribute`."""
     sha256: Sha256
     """Over the package's RECORD: the hash of each of its files, whatever folder it is installed in."""
+    requires: tuple[Path, ...] = ()
+    """Folders like `site_packages` of the packages that it depends on."""
+    origin: str = "package"
 
     @property
     def site_packages(self) -> Path:
@@ -55,32 +88,47 @@ class PythonFound:
         return self.path.parent
 
 
-Found = NativeFound | PythonFound
+Loadable = NativeFound | PythonFound
+Found = NativeFound | SourceFound | PythonFound
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPath:
     """Where to look, the first hit wins; native plugins before entry points."""
 
-    folders: tuple[Path, ...]
+    folders: tuple[Path, ...] = ()
+    origins: tuple[str, ...] = ()
+    """What each folder is called in the lock; those without a name are the project's."""
     site_packages: tuple[Path, ...] = ()
+    sources: Path | None = None
+    """A folder with one folder of C sources for each plugin; looked at last."""
+
+    def named_folders(self) -> Iterator[tuple[Path, str]]:
+        """Yield the folders with what they are called."""
+        yield from itertools.zip_longest(self.folders, self.origins, fillvalue="project")
 
 
-def search_path(
-    root: Path | None, environment: Path | None, site_packages: Sequence[Path], variables: Mapping[str, str]
-) -> SearchPath:
-    """Return the usual places: the project, its environment, the user, the system, and pypm's own."""
+def search_path(root: Path | None, variables: Mapping[str, str]) -> SearchPath:
+    """Return the usual places: the project, the user, the system, and pypm's own sources."""
     home = Path(variables.get("HOME") or "/nonexistent")
     data = Path(variables.get("XDG_DATA_HOME") or home / ".local" / "share")
-    folders = [
-        *([root / FOLDER] if root else []),
-        *([environment / "lib" / "pypm" / FOLDER] if environment else []),
-        data / "pypm" / FOLDER,
-        Path("/usr/local/lib/pypm") / FOLDER,
-        Path("/usr/lib/pypm") / FOLDER,
-        Path(__file__).with_name("native"),
+    places = [
+        *([("project", root / FOLDER)] if root else []),
+        ("user", data / "pypm" / FOLDER),
+        ("system", Path("/usr/local/lib/pypm") / FOLDER),
+        ("system", Path("/usr/lib/pypm") / FOLDER),
     ]
-    return SearchPath(folders=tuple(folders), site_packages=tuple(site_packages))
+    return SearchPath(
+        folders=tuple(path for _, path in places),
+        origins=tuple(origin for origin, _ in places),
+        sources=SOURCES,
+    )
+
+
+def package_path(prefix: Path, site_packages: Path) -> SearchPath:
+    """Return where a plugin lies in the unpacked tree of the package that brings it."""
+    folder = prefix / "lib" / "pypm" / FOLDER
+    return SearchPath(folders=(folder,), origins=("package",), site_packages=(site_packages,))
 
 
 def normal_name(text: str) -> str:
@@ -104,17 +152,20 @@ def find(name: str, where: SearchPath) -> Found:
         PluginError: there is none, or what is there cannot be read as one.
     """
     name = normal_name(name)
-    for folder in where.folders:
+    for folder, origin in where.named_folders():
         for file_name in _file_names(name):
-            content = _read(name, folder / file_name)
+            path = folder / file_name
+            content = _read(name, path)
             if content is not None:
                 return NativeFound(
-                    name=name, path=folder / file_name, content=content, sha256=sha256_hex(content)
+                    name=name, path=path, content=content, sha256=sha256_hex(content), origin=origin
                 )
     for site_packages in where.site_packages:
         for found in _entry_points(site_packages):
             if found.name == name:
                 return found
+    if where.sources is not None and (source := _source(name, where.sources)) is not None:
+        return source
     raise plugin_error(
         name,
         "is not installed",
@@ -132,28 +183,38 @@ def find_all(where: SearchPath) -> tuple[Found, ...]:
             stem = path.stem.removeprefix("pypm_")
             if path.name.startswith("pypm_") and path.suffix in SUFFIXES and _NAME.fullmatch(stem):
                 names.add(stem.replace("_", "-"))
+    for path in where.sources.iterdir() if where.sources is not None and where.sources.is_dir() else ():
+        if _NAME.fullmatch(path.name) and (path / f"{path.name}.c").is_file():
+            names.add(path.name.replace("_", "-"))
     names.update(found.name for folder in where.site_packages for found in _entry_points(folder))
     return tuple(find(name, where) for name in sorted(names))
 
 
-def check_pin(found: Found, pinned: Mapping[str, Sha256]) -> None:
-    """Refuse a plugin that is not the one which the lock names.
-
-    Raises: PluginError.
-    """
-    expected = pinned.get(found.name)
-    if expected is not None and expected != found.sha256:
-        raise plugin_error(
-            found.name,
-            "is not the one that the lock names",
-            reference="changed",
-            hint="`pypm lock` pins the one that is there now, if you trust it",
-            details=(f"locked: {expected}", f"found:  {found.sha256} in {found.path}"),
-        )
+def candidates(name: str, where: SearchPath) -> tuple[Path, ...]:
+    """Return every file that `find` could return for a plugin, in its order, whether or not it exists."""
+    return tuple(
+        folder / file_name for folder in where.folders for file_name in _file_names(normal_name(name))
+    )
 
 
 def _file_names(name: str) -> tuple[str, ...]:
     return tuple(f"pypm_{name.replace('-', '_')}{suffix}" for suffix in SUFFIXES)
+
+
+def _source(name: str, sources: Path) -> SourceFound | None:
+    """Find a plugin of pypm's own and hash all that its build reads."""
+    spelt = name.replace("-", "_")
+    folder = sources / spelt
+    if not (folder / f"{spelt}.c").is_file():
+        return None
+    files = [
+        sources / "Makefile",
+        HEADER,
+        *(path for path in folder.iterdir() if path.suffix in (".c", ".h")),
+    ]
+    with storage_errors(f"read `{folder}`"):
+        lines = sorted(f"{path.name}\0{sha256_hex(path.read_bytes())}\n" for path in files)
+    return SourceFound(name=name, path=folder, sha256=sha256_hex("".join(lines).encode()))
 
 
 def _read(name: str, path: Path) -> bytes | None:

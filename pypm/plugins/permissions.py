@@ -39,6 +39,28 @@ class Grants:
     variables: tuple[str, ...] = ()
     """Names, or prefixes that end in `*`."""
 
+    def of_the_project(self, root: Path) -> Grants:
+        """Return what a project may grant by itself: reading its own files and its packages, no more.
+
+        Everything else is the user's: variables, other files, and the network, over which it can leave.
+        """
+        real = root.resolve()
+        inside = tuple(path for path in self.paths if path.resolve().is_relative_to(real))
+        return Grants(paths=inside, project=self.project, packages=self.packages)
+
+    def lines(self) -> tuple[str, ...]:
+        """Say each grant in a few words, for the user to decide over."""
+        return (
+            *(
+                f"network to `{host.host}{'' if host.port is None else f':{host.port}'}`"
+                for host in self.hosts
+            ),
+            *(f"the variable{'s' if name.endswith('*') else ''} `{name}`" for name in self.variables),
+            *(f"reading `{path}`" for path in self.paths),
+            *(["reading the packages"] * self.packages),
+            *(["reading the project"] * self.project),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowed:
@@ -70,6 +92,11 @@ def parse_wanted(plugin: str, text: str) -> Wanted:
             hint="it may need a newer pypm",
         ) from error
     return Wanted(text=body, kind=kind, what=what, optional=optional)
+
+
+def withheld(wanted: tuple[Wanted, ...], granted: Grants, consented: Grants) -> tuple[str, ...]:
+    """Return what a plugin wants and the project grants, but the user has not consented to."""
+    return tuple(item.text for item in wanted if _covers(granted, item) and not _covers(consented, item))
 
 
 def allow(plugin: str, wanted: tuple[Wanted, ...], grants: Grants, variables: Mapping[str, str]) -> Allowed:

@@ -10,7 +10,7 @@ from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.places import Places
 from pypm.isolation.variables import BUILD_VARIABLES, HOME, made
 from pypm.model.target import Interpreter
-from pypm.plugins.found import Found, NativeFound
+from pypm.plugins.found import Loadable, NativeFound
 from pypm.plugins.permissions import Allowed
 from pypm.plugins.settings import MEMORY_BYTES
 from sandbox import Limits, Mount, Network, Policy
@@ -42,7 +42,7 @@ class Surroundings:
 
 
 def host_policy(
-    plugin: Found, surroundings: Surroundings, *, allowed: Allowed, scratch: Path | None, memory_bytes: int
+    plugin: Loadable, surroundings: Surroundings, *, allowed: Allowed, scratch: Path | None, memory_bytes: int
 ) -> Policy:
     """Describe what the host may see and use.
 
@@ -61,7 +61,7 @@ def host_policy(
     if isinstance(plugin, NativeFound):
         library = (Mount.file(NATIVE_PATH, plugin.content, 0o555),)
     else:
-        places.show((plugin.site_packages,))
+        places.show((plugin.site_packages, *plugin.requires))
     variables = {**dict(allowed.variables), **made(None), **BUILD_VARIABLES}
     return Policy(
         mounts=(*places.mounts(), *library),
@@ -78,7 +78,7 @@ def host_policy(
     )
 
 
-def bare_policy(plugin: Found, surroundings: Surroundings) -> Policy:
+def bare_policy(plugin: Loadable, surroundings: Surroundings) -> Policy:
     """Describe a host that may do nothing but load the plugin and read its descriptor."""
     return host_policy(plugin, surroundings, allowed=Allowed(), scratch=None, memory_bytes=MEMORY_BYTES)
 

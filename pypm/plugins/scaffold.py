@@ -6,9 +6,8 @@ from pathlib import Path
 
 from pypm.errors import UsageError
 from pypm.files import storage_errors
-from pypm.plugins.found import normal_name
+from pypm.plugins.found import HEADER, normal_name
 
-HEADER = Path(__file__).with_name("pypm_plugin.h")
 _TEMPLATE = Path(__file__).with_name("template")
 
 

@@ -17,7 +17,7 @@ from pypm.files import remove_tree, storage_errors
 from pypm.isolation import isolation_errors
 from pypm.plugins.descriptor import Descriptor, inspect, load
 from pypm.plugins.failures import plugin_error, printable
-from pypm.plugins.found import Found
+from pypm.plugins.found import Loadable
 from pypm.plugins.inside.abi import ERROR
 from pypm.plugins.inside.context import Context, Stage
 from pypm.plugins.link import Link
@@ -66,14 +66,14 @@ class Chosen:
     """A plugin that is enabled, found, inspected and allowed."""
 
     enabled: Enabled
-    found: Found
+    found: Loadable
     descriptor: Descriptor
     allowed: Allowed
 
 
 def choose(
     enabled: Enabled,
-    found: Found,
+    found: Loadable,
     surroundings: Surroundings,
     *,
     variables: Mapping[str, str],
@@ -102,7 +102,7 @@ class Session:
     """Calls hooks, in the order in which the project names its plugins. Use it as a context manager."""
 
     def __init__(self, chosen: Sequence[Chosen], surroundings: Surroundings, listener: Listener) -> None:
-        self._chosen = tuple(chosen)
+        self.chosen = tuple(chosen)
         self._surroundings = surroundings
         self._listener = listener
         self._hosts: dict[str, _Host] = {}
@@ -122,9 +122,18 @@ class Session:
             remove_tree(host.scratch)
         self._hosts.clear()
 
+    def adopt(self, chosen: Sequence[Chosen]) -> None:
+        """Go on with these plugins; hosts of those that stay as they are stay warm."""
+        same = {item.found.name for item in chosen if item in self.chosen}
+        for name in [name for name in self._hosts if name not in same]:
+            host = self._hosts.pop(name)
+            host.link.close()
+            remove_tree(host.scratch)
+        self.chosen = tuple(chosen)
+
     def wants(self, stage: Stage) -> bool:
         """Whether any plugin has a hook for this stage: only then is a context worth making."""
-        return any(stage in item.descriptor.stages for item in self._chosen)
+        return any(stage in item.descriptor.stages for item in self.chosen)
 
     def warm(self, *stages: Stage) -> None:
         """Start the hosts that these stages will need and do not wait for them.
@@ -133,7 +142,7 @@ class Session:
 
         Raises: IsolationError: the sandbox could not be made.
         """
-        for item in self._chosen:
+        for item in self.chosen:
             if item.found.name not in self._hosts and not item.descriptor.stages.isdisjoint(stages):
                 self._start(item)
 
@@ -146,7 +155,7 @@ class Session:
         """
         return tuple(
             offer
-            for item in self._chosen
+            for item in self.chosen
             if context.stage in item.descriptor.stages
             for offer in self._call(item, context)
         )
@@ -177,6 +186,7 @@ class Session:
             )
         if result != 0:
             raise handler.stopped(result)
+        handler.tell_errors()
         return tuple(handler.offers)
 
     def _start(self, item: Chosen) -> _Host:
@@ -231,6 +241,11 @@ class _Events:
         """The error for what no host of ours sends: the plugin has taken it over."""
         return self._link.failed("sent what no host sends", reference="garbage")
 
+    def tell_errors(self) -> None:
+        """Tell the errors of a hook that lets pypm go on; of one that does not, they are in the exception."""
+        for diagnostic in self._errors:
+            self._listener.diagnostic(diagnostic)
+
     def stopped(self, result: int) -> Exception:
         """The error of a hook that ended the command: its last finding is the message."""
         if not self._errors:
@@ -256,7 +271,8 @@ class _Events:
         )
         if level == "error":
             self._errors.append(diagnostic)
-        self._listener.diagnostic(diagnostic)
+        else:
+            self._listener.diagnostic(diagnostic)
 
     def _offer(self, index: int, path: str) -> None:
         shown = printable(path, most_characters=200)

@@ -9,10 +9,12 @@ strict = true
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError
 from pypm.isolation import Boundary
@@ -28,7 +30,7 @@ from pypm.plugins.found import normal_name
 from pypm.plugins.permissions import PACKAGES, PROJECT, Grants
 
 TABLE = "tool.pypm.plugins"
-OWN_KEYS = ("allow-net", "allow-read", "allow-env", "timeout", "memory")
+OWN_KEYS = ("allow-net", "allow-read", "allow-env", "timeout", "memory", "package")
 """These are pypm's; every other key is an option of the plugin."""
 
 MEMORY_BYTES = 1 << 30
@@ -46,6 +48,8 @@ class Enabled:
     """Of one hook call; None: the stage's own."""
     memory_bytes: int = MEMORY_BYTES
     """Address space of the host."""
+    package: NormalizedName | None = None
+    """The locked package that brings the plugin; None: it is looked for in the folders."""
 
 
 def parse_plugins(value: object, boundary: Boundary) -> tuple[Enabled, ...]:
@@ -92,7 +96,7 @@ class _Reader:
         self._problems = problems
 
     def read(self, name: str, table: Mapping[str, Any]) -> Enabled:
-        values: dict[str, Any] = {"timeout": None, "memory": MEMORY_BYTES}
+        values: dict[str, Any] = {"timeout": None, "memory": MEMORY_BYTES, "package": None}
         grants: dict[str, Any] = {}
         for key in OWN_KEYS:
             if key not in table:
@@ -105,7 +109,7 @@ class _Reader:
                 elif key == "allow-read":
                     grants.update(self._readable(_list(table[key])))
                 else:
-                    values[key] = (parse_duration if key == "timeout" else parse_size)(table[key])
+                    values[key] = _PARSERS[key](table[key])
             except MalformedError as problem:
                 self._problems.append(f"`{self._where}.{key}` {problem}")
         return Enabled(
@@ -114,6 +118,7 @@ class _Reader:
             options=tuple(sorted(self._options(table), key=lambda pair: pair[0])),
             timeout_seconds=values["timeout"],
             memory_bytes=values["memory"],
+            package=values["package"],
         )
 
     def _readable(self, items: list[Any]) -> dict[str, Any]:
@@ -137,6 +142,20 @@ class _Reader:
                     self._problems.append(f"`{self._where}.{prefix}{key}` must not be a list of lists")
                 else:
                     yield f"{prefix}{key}", _option_text(item)
+
+
+def _parse_package(value: object) -> NormalizedName:
+    try:
+        return canonicalize_name(str(value), validate=True)
+    except InvalidName as error:
+        raise MalformedError("must name a package") from error
+
+
+_PARSERS: Mapping[str, Callable[[object], Any]] = {
+    "timeout": parse_duration,
+    "memory": parse_size,
+    "package": _parse_package,
+}
 
 
 def _option_text(value: object) -> str:

@@ -31,6 +31,7 @@ from pypm.model.plan import Pick
 from pypm.model.project import BuildSystem, PathSource, WorkspaceSource
 from pypm.model.wheel import StoredWheel
 from pypm.store.adoption import Expected
+from pypm.workflow.stages import Package, Stage, picked_package
 from pypm.workflow.supply import Supply, required_hash
 from pypm.workflow.written import written
 
@@ -53,6 +54,8 @@ class Builder:
         self._resolve = resolve
         self._options = options
         self._building: list[str] = []
+        self.archives: dict[Sha256, Path] = {}
+        """Where the wheels lie that were built, now or earlier, by their hash."""
 
     # What was built before ----------------------------------------------------------------------------
 
@@ -85,20 +88,18 @@ class Builder:
             BuildError: it cannot be built; `details` hold the end of the log.
             IntegrityError: the sdist, or what the backend made of it, is not what the lock says.
         """
-        package = pick.package
+        subject = picked_package(self._supply.context.cache, pick)
         if pick.artifact is None:
             source, editable = self._tree_of(pick), _is_editable(pick)
             environment = self._requirements(source, _tree_identity(source), editable=editable)
             key = _key_of_tree(source, environment, editable=editable)
-            return self._built(key) or self._make(
-                source, environment, key, (package.name, package.version), editable=editable
-            )
+            return self._built(key) or self._make(source, environment, key, subject, editable=editable)
         sha256 = required_hash(pick.artifact)
-        archive = self._supply.download(pick)
+        archive = self._supply.fetch_source(pick)
         with self._unpacked(archive) as source:
             environment = self._requirements(source, sha256)
             key = sdist_key(sha256, environment)
-            return self._built(key) or self._make(source, environment, key, (package.name, package.version))
+            return self._built(key) or self._make(source, environment, key, subject)
 
     def build_project(self) -> StoredWheel:
         """Build the project's own editable wheel (PEP 660) and return it from the store."""
@@ -106,9 +107,8 @@ class Builder:
         source = self._project_tree()
         environment = self._requirements(source, _tree_identity(source), editable=True)
         key = editable_key(source, environment)
-        return self._built(key) or self._make(
-            source, environment, key, (project.name, project.version), editable=True
-        )
+        subject = Package(name=project.name, version=project.version)
+        return self._built(key) or self._make(source, environment, key, subject, editable=True)
 
     def metadata(self, candidate: Candidate, place: Path) -> bytes:
         """Return the core metadata of a folder or sdist. Implements `index.metadata.BuildMetadata`."""
@@ -126,27 +126,35 @@ class Builder:
         source: SourceTree,
         environment: Environment,
         key: Sha256,
-        expected: tuple[NormalizedName, str | None],
+        subject: Package,
         *,
         editable: bool = False,
     ) -> StoredWheel:
         from pypm.build.frontend import build_wheel
 
         folder = self._folder(key)
+        stages = self._supply.context.stages
+        stages.call(Stage.PRE_BUILD, [subject])
         with self._supply.context.reporter.task("Building", source.name, unit="lines") as task:
             wheel = build_wheel(source, self._workbench(environment, task.say), folder, editable=editable)
         sha256 = sha256_file(wheel)
         record = {"filename": wheel.name, "sha256": sha256}
         write_atomically(folder / _RECORD, json.dumps(record).encode("ascii"))
-        return self._adopt(wheel, Sha256(sha256), expected)
+        stored = self._adopt(wheel, Sha256(sha256), (subject.name, subject.version))
+        stages.built(stored, wheel)
+        return stored
 
-    def _adopt(
-        self, wheel: Path, sha256: Sha256, expected: tuple[NormalizedName | None, str | None]
-    ) -> StoredWheel:
+    def _adopt(self, wheel: Path, sha256: Sha256, expected: tuple[str | None, str | None]) -> StoredWheel:
         name, version = expected
+        self.archives[sha256] = wheel
         own_name, own_version, _, _ = parse_wheel_filename(wheel.name)
         return self._supply.add(
-            wheel, Expected(name=name or own_name, version=version or str(own_version), sha256=sha256)
+            wheel,
+            Expected(
+                name=own_name if name is None else NormalizedName(name),
+                version=version or str(own_version),
+                sha256=sha256,
+            ),
         )
 
     def _built(self, key: Sha256) -> StoredWheel | None:
@@ -159,6 +167,8 @@ class Builder:
         stored = self._supply.store.find(sha256, self._supply.context.interpreter.cache_tag)
         if stored is None and (folder / filename).is_file() and sha256_file(folder / filename) == sha256:
             return self._adopt(folder / filename, sha256, (None, None))
+        if stored is not None:
+            self.archives[sha256] = folder / filename
         return stored
 
     def _folder(self, key: Sha256) -> Path:

@@ -127,13 +127,14 @@ def _buckets(cache: Cache) -> tuple[Path, ...]:
         cache.interpreters,
         cache.scripts,
         cache.hosts,
+        cache.plugins,
         cache.scratch,
     )
 
 
 def _unused(cache: Cache, limit: float) -> Iterator[Path]:
     """What was not used since `limit`: trees at `<bucket>/<sha256[:2]>/<sha256>...`, and generated layers."""
-    for layer in (*_children(cache.environments), *_children(cache.scripts)):
+    for layer in (*_children(cache.environments), *_children(cache.scripts), *_children(cache.plugins)):
         if layer.name != _LOCKS and _last_used(layer) < limit:
             yield layer
     for bucket in (cache.wheels, cache.store, cache.builds):

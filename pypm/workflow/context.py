@@ -19,13 +19,14 @@ from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 from pypm.errors import ConfigurationError, UsageError
 from pypm.files import remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, Index, Project
-from pypm.paths import Cache, environment_folder, lock_file, project_file
+from pypm.paths import Cache, environment_folder, lock_file, project_file, user_configuration_file
 from pypm.workflow.report import Reporter
 from pypm.workflow.settings import Settings, without_login
 
 if TYPE_CHECKING:
     from pypm.index.client import Client
     from pypm.model.target import Interpreter
+    from pypm.workflow.stages import Stages
     from sandbox import Isolation
 
 
@@ -47,7 +48,9 @@ class Context:
         self.close()
 
     def close(self) -> None:
-        """End the connections and remove a temporary cache."""
+        """End the connections and the hosts of plugins, and remove a temporary cache."""
+        if "stages" in self.__dict__:
+            self.stages.close()
         if "client" in self.__dict__:
             self.client.close()
         if self._temporary_cache is not None:
@@ -148,6 +151,22 @@ class Context:
     def shown_files(self) -> tuple[Path, ...]:
         """What a command sees besides the project."""
         return ()
+
+    @property
+    def trust_folder(self) -> Path:
+        """Where the user's consents to the grants of plugins are kept: beside the user's configuration."""
+        return user_configuration_file(os.environ).parent
+
+    @cached_property
+    def stages(self) -> Stages:
+        """The stages of this command, at which the project's plugins are called."""
+        from pypm.workflow.stages import Stages
+
+        if not self.project.tool.get("plugins"):
+            return Stages()
+        from pypm.workflow.plugin_stages import PluginStages
+
+        return PluginStages(self)
 
     @cached_property
     def interpreter(self) -> Interpreter:

@@ -30,6 +30,10 @@ def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] 
         return None
     read = [project_file(root), root / _VERSION_PIN, *context.settings.files, *signature_files]
     read.append(environment.interpreter.executable)
+    if context.project.tool.get("plugins"):
+        from pypm.workflow.plugins import candidates
+
+        read += candidates(context)
     trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
     built = prepared.selection.project and context.project.is_package
     roots = [*prepared.trees, *([root] if built else [])]

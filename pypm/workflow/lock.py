@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pypm.codec.lockfile import dump_lock, has_placeholders, load_lock
 from pypm.errors import IntegrityError, LockError
-from pypm.model.lock import Lock
+from pypm.model.lock import Lock, LockedPlugin
 from pypm.model.project import IndexSource, UrlSource
 from pypm.paths import LOCK_FILE, SIGNATURE_FILE, signature_file
 from pypm.workflow.cache import in_use
@@ -16,6 +16,7 @@ from pypm.workflow.changes import Change, compare
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import fits, read_lock_bytes, write_lock
 from pypm.workflow.signatures import require_signature, signed, write_signature
+from pypm.workflow.stages import Pins, Stage, locked_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,13 @@ class LockRequest:
     """Sign the lock, also when it stays as it is."""
     key: Path | None = None
     """The key to sign with; the user's usual one when None."""
+    renew_pins: bool = False
+    """Pin the plugins that are there now, also where others are pinned: the user's own word, `pypm lock`."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything is written."""
+        return not self.check and not self.dry_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +69,10 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
         IndexAccessError: an index could not be asked.
         ConfigurationError: the project is malformed.
     """
-    started = time.monotonic()
     before, is_trusted = _earlier(context, request)
+    if request.writes:
+        _open_stages(context, request, before)
+    started = time.monotonic()
     if before is not None and is_trusted and _holds(context, request, before):
         after = before
     else:
@@ -71,6 +81,7 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     if after is not before or request.merkle:
         with in_use(context):
             after = _with_roots(context, request, after, before)
+    after = _with_pins(context, request, after, before)
     changed = read_lock_bytes(context) != dump_lock(after)
     changes = compare(before, after)
     count = len(after.packages)
@@ -81,9 +92,42 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
         reporter.change(change.sign, str(change))
     if request.check and changed:
         reporter.warn(f"`{LOCK_FILE}` would change", hint="run `pypm lock` and commit the result")
-    elif not request.check and not request.dry_run:
+    elif request.writes:
         _write(context, request, after, changed=changed)
+        context.stages.call(Stage.POST_LOCK, locked_packages(after))
     return LockOutcome(lock=after, changes=changes, changed=changed)
+
+
+def _open_stages(context: Context, request: LockRequest, before: Lock | None) -> None:
+    """Call the first stage; a plugin whose package is not there yet is told of, and takes no part."""
+    missing = context.stages.open(before, Pins.RENEWED if request.renew_pins else Pins.KNOWN)
+    for one in missing:
+        context.reporter.detail(
+            f"the plugin `{one.plugin}` takes no part: `{one.package}` is not in the store"
+        )
+    context.stages.call(Stage.PRE_LOCK)
+
+
+def _with_pins(context: Context, request: LockRequest, after: Lock, before: Lock | None) -> Lock:
+    if not after.plugins and not context.project.tool.get("plugins"):
+        return after
+    from pypm.workflow.plugins import with_pins
+
+    pinned = with_pins(context, after, before, renew=request.renew_pins)
+    known = {} if before is None else {plugin.name: plugin for plugin in before.plugins}
+    for plugin in pinned.plugins:
+        if plugin != known.get(plugin.name):
+            where = f"the package {plugin.package}" if plugin.package else ", ".join(_pin_texts(plugin))
+            context.reporter.step("Pinned", f"the plugin `{plugin.name}`: {where}")
+    return pinned
+
+
+def _pin_texts(plugin: LockedPlugin) -> list[str]:
+    return [
+        f"{build.filename} sha256:{build.sha256[:16]}..."
+        + (f" for {build.platform}" if build.platform else "")
+        for build in plugin.builds
+    ]
 
 
 def _earlier(context: Context, request: LockRequest) -> tuple[Lock | None, bool]:

@@ -29,6 +29,7 @@ from pypm.workflow.origins import direct_urls
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
 from pypm.workflow.signatures import signing_of
+from pypm.workflow.stages import Pins, Stage, picked_package
 from pypm.workflow.startup import require_allowed
 from pypm.workflow.supply import Supply
 
@@ -77,6 +78,15 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
         found = _look(supply, preparation)
         if preparation.nothing_new:
             _require_nothing(found.missing)
+        found = _with_plugins(supply, preparation, found)
+        stages = context.stages
+        if stages.wants(Stage.PRE_SYNC):
+            trees = {wheel.name: wheel for _, wheel in found.plan.reuse}
+            chosen = (
+                picked_package(context.cache, pick, wheel=trees.get(pick.package.name))
+                for pick in found.picks
+            )
+            stages.call(Stage.PRE_SYNC, chosen)
         reuse = [*found.plan.reuse]
         reuse += zip(found.plan.fetch, supply.fetch(found.plan.fetch), strict=True)
         project = found.project
@@ -84,7 +94,22 @@ def prepare(context: Context, preparation: Preparation) -> Prepared:
             reuse += [(pick, found.builder.build(pick)) for pick in found.plan.build]
             if found.wants_project and project is None:
                 project = found.builder.build_project()
+        there = [*found.plan.reuse, *([] if found.project is None else [(None, found.project)])]
+        stages.found(there, {} if found.builder is None else found.builder.archives)
     return _described(context, found, reuse, project)
+
+
+def _with_plugins(supply: Supply, preparation: Preparation, found: _Found) -> _Found:
+    """Make the project's plugins ready; the packages that bring some are fetched before all others."""
+    stages = supply.context.stages
+    missing = stages.open(found.lock, Pins.REQUIRED)
+    if not missing:
+        return found
+    if preparation.nothing_new:
+        _require_nothing([one.package for one in missing])
+    supply.fetch(tuple({pick.package.name: pick for one in missing for pick in one.picks}.values()))
+    stages.open(found.lock, Pins.REQUIRED)
+    return _look(supply, replace(preparation, lock=found.lock))
 
 
 def foresee(context: Context, preparation: Preparation) -> Prepared | tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import sandbox
-from pypm.errors import PypmError
+from pypm.errors import PluginError, PypmError
 from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
 from pypm.isolation.variables import HOME, MADE, PASSED, SYSTEM_PATH
 from pypm.workflow import plans
@@ -26,6 +26,7 @@ from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
+from pypm.workflow.stages import Stage
 from pypm.workflow.written import written
 
 
@@ -90,28 +91,46 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         policy = _policy(context, prepared, options, os.environ)
         if request.explain:
             return RunOutcome(exit_code=0, explanation="\n".join(explain(policy).lines()))
-        if preparation.lock is None:
+        context.stages.warm(Stage.PRE_RUN, Stage.POST_RUN)
+        if preparation.lock is None and not context.stages.wants(Stage.PRE_RUN, Stage.POST_RUN):
             _keep_plan(context, prepared, options, policy)
         words = plans.command_words(request.words, module=request.module)
         _require_program(words[0], prepared)
+        digest = prepared.environment.digest
+        context.stages.call(Stage.PRE_RUN, environment_digest=digest)
         context.reporter.release_terminal()
         command = sandbox.Command(argv=words, cwd=_folder_inside(context))
-        ended = _run_to_its_end(policy, command)
+        ended = _run_to_its_end(context, policy, command)
     if ended.network is not None:
         for line in ended.network.lines():
             context.reporter.remark(line)
+    _call_post_run(context, digest, ended.returncode)
     if (untold := untold_end(ended, request.words[0])) is not None:
         raise untold
     return RunOutcome(exit_code=ended.returncode)
 
 
-def _run_to_its_end(policy: sandbox.Policy, command: sandbox.Command) -> sandbox.Outcome | sandbox.ExitStatus:
+def _call_post_run(context: Context, digest: str, returncode: int) -> None:
+    """Call the last stage. What goes wrong there must not hide a failure of the command itself."""
+    try:
+        context.stages.call(Stage.POST_RUN, environment_digest=digest)
+    except PluginError as error:
+        if returncode == 0:
+            raise
+        context.reporter.warn(error.message, hint=error.hint)
+
+
+def _run_to_its_end(
+    context: Context, policy: sandbox.Policy, command: sandbox.Command
+) -> sandbox.Outcome | sandbox.ExitStatus:
     """Run the command and return how it ended.
 
     Where this process can stand for the sandbox itself, it does, as with a ready plan: then every signal that
-    it gets reaches the command. With threads it cannot, and a helper does.
+    it gets reaches the command. With threads it cannot, nor with hosts of plugins, which are its children
+    too; then a helper does.
     """
-    if _can_be_planned(policy) and threading.active_count() == 1:
+    alone = threading.active_count() == 1 and not context.stages.wants(*Stage)
+    if alone and _can_be_planned(policy):
         return sandbox.replay_outcome(sandbox.prepare(policy), command.argv, command.cwd)
     return sandbox.run(policy, command)
 

@@ -95,6 +95,13 @@ class Supply:
         """
         if not picks:
             return ()
+        stages = self.context.stages
+        stages.fetching(picks, self.known_url)
+        stored = self._fetched(picks)
+        stages.fetched(picks, stored, self.known_url)
+        return stored
+
+    def _fetched(self, picks: Sequence[Pick]) -> tuple[StoredWheel, ...]:
         unpacker = self._ready_unpacker()
         progress = ReportedProgress(self.context.reporter)
         sizes = self._sizes(picks)
@@ -150,6 +157,14 @@ class Supply:
                 return fill_sizes(self.context.client, [file])[0].size_bytes or 0
         return 0
 
+    def fetch_source(self, pick: Pick) -> Path:
+        """Return the verified archive of a source distribution, downloaded unless the cache has it."""
+        stages = self.context.stages
+        stages.fetching([pick], self.known_url)
+        archive = self.download(pick)
+        stages.fetched([pick], [None], self.known_url)
+        return archive
+
     def download(self, pick: Pick, progress: ReportedProgress | None = None) -> Path:
         """Return the verified archive of a pick, downloaded unless the cache has it."""
         from pypm.index.download import archive_path, download
@@ -184,6 +199,15 @@ class Supply:
             yield (self.context.root / source.path).resolve().as_uri()
         elif isinstance(source, IndexSource):
             yield from self._locator.urls(self._index(source.index), package.name, artifact)
+
+    def known_url(self, pick: Pick) -> str | None:
+        """Return where an artifact lies, as far as that is known without asking anybody."""
+        source = pick.package.source
+        if isinstance(source, UrlSource):
+            return source.url
+        if isinstance(source, IndexSource) and pick.artifact is not None:
+            return self._locator.hinted(self._index(source.index), pick.artifact)
+        return None
 
     def _index(self, name: str) -> Index:
         for index in self.context.indexes:

@@ -19,6 +19,7 @@ from pypm.workflow.context import Context
 from pypm.workflow.freshness import facts_of
 from pypm.workflow.prepare import Preparation, Prepared, foresee, prepare
 from pypm.workflow.selection import SelectionRequest
+from pypm.workflow.stages import Stage, stored_package
 
 _NOTHING = "Nothing to do:"
 
@@ -87,18 +88,23 @@ def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str 
             hint="compare interpreter and lock with those of the machine that stated the digest",
             details=(f"expected sha256:{expected}", f"got      sha256:{environment.digest}"),
         )
+    stages = context.stages
+    wheels = [stored_package(wheel) for wheel in (*environment.project_layers, *environment.wheels)]
     outcome = _compared(environment)
     if outcome.changed:
+        stages.call(Stage.PRE_INSTALL, wheels)
         for overlap in write(environment):
             context.reporter.detail(
                 f"`{overlap.path}` of `{overlap.loser}` is hidden by that of `{overlap.winner}`"
             )
+        stages.call(Stage.POST_INSTALL, wheels, environment_digest=environment.digest)
         _tell(context, outcome, "Installed", "Removed")
         seconds = time.monotonic() - started
         context.reporter.step("Synced", f"{_count(len(_distributions(environment)))} in {seconds:.2f} s")
     else:
         sweep(environment)
         context.reporter.step(_NOTHING, f"{_count(len(_distributions(environment)))} as locked")
+    stages.call(Stage.POST_SYNC, environment_digest=environment.digest)
     _keep_plan(context, prepared)
     return outcome
 
@@ -108,6 +114,8 @@ def _keep_plan(context: Context, prepared: Prepared) -> None:
     call = plans.read_call(sys.argv[1:])
     if call is None or context.settings.cache is None:
         return
+    if context.stages.wants(Stage.PRE_SYNC, Stage.POST_SYNC):
+        return  # Their hooks are to be called by a sync with nothing to do as well.
     environment = prepared.environment
     quiet = any(option in {"-q", "--quiet"} for option in call.options)
     talk = f"{_NOTHING} {_count(len(_distributions(environment)))} as locked\n"

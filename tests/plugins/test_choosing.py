@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypm.digest import sha256_hex
-from pypm.errors import ConfigurationError, PluginError
+from pypm.errors import ConfigurationError, IntegrityError, PluginError
 from pypm.isolation import Boundary, HostPort
 from pypm.plugins.failures import printable
-from pypm.plugins.found import NativeFound, PythonFound, SearchPath, check_pin, find, find_all, search_path
+from pypm.plugins.found import (
+    Found,
+    NativeFound,
+    PythonFound,
+    SearchPath,
+    SourceFound,
+    find,
+    find_all,
+    search_path,
+)
 from pypm.plugins.offers import parts_below
 from pypm.plugins.permissions import Allowed, Grants, allow, parse_wanted
+from pypm.plugins.pins import check_pin, pin, repinned
 from pypm.plugins.policy import NATIVE_PATH, Surroundings, host_policy
 from pypm.plugins.settings import parse_plugins
 from sandbox import Network
@@ -266,24 +277,53 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_the_usual_places_in_their_order(tmp_path: Path) -> None:
     variables = {"HOME": "/home/u", "XDG_DATA_HOME": "/data"}
-    folders = [str(f) for f in search_path(tmp_path, tmp_path / ".venv", (), variables).folders]
-    assert folders[:5] == [
-        f"{tmp_path}/plugins",
-        f"{tmp_path}/.venv/lib/pypm/plugins",
-        "/data/pypm/plugins",
-        "/usr/local/lib/pypm/plugins",
-        "/usr/lib/pypm/plugins",
+    where = search_path(tmp_path, variables)
+    assert [(str(folder), origin) for folder, origin in where.named_folders()] == [
+        (f"{tmp_path}/plugins", "project"),
+        ("/data/pypm/plugins", "user"),
+        ("/usr/local/lib/pypm/plugins", "system"),
+        ("/usr/lib/pypm/plugins", "system"),
     ]
+    assert isinstance(find("auditwheel", where), SourceFound)
 
 
 def test_another_plugin_than_the_locked_one_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "pypm_x.so").write_bytes(b"1")
-    found = find("x", SearchPath(folders=(tmp_path,)))
-    check_pin(found, {"x": found.sha256})
-    check_pin(found, {})
-    with pytest.raises(PluginError) as caught:
-        check_pin(found, {"x": sha256_hex(b"2")})
-    assert caught.value.reference == "plugin-changed"
+    def found(content: bytes) -> Found:
+        (tmp_path / "pypm_x.so").write_bytes(content)
+        return find("x", SearchPath(folders=(tmp_path,)))
+
+    one, other = pin(found(b"1"), "linux-x86_64"), pin(found(b"2"), "linux-aarch64")
+    assert (one.filename, one.origin, one.platform) == ("pypm_x.so", "project", "linux-x86_64")
+    locked = repinned("x", (one,), other)
+    assert locked.builds == (other, one), "several platforms stand side by side"
+    assert repinned("x", locked.builds, replace(one, sha256=other.sha256)).builds[0] == other
+    check_pin(found(b"1"), locked, "linux-x86_64")
+    check_pin(found(b"2"), locked, "linux-aarch64")
+    for content, platform, reference in (
+        (b"2", "linux-x86_64", "plugin-changed"),
+        (b"1", "linux-aarch64", "plugin-changed"),
+        (b"1", "linux-x86_64-musl", "plugin-not-pinned"),
+    ):
+        with pytest.raises(IntegrityError) as caught:
+            check_pin(found(content), locked, platform)
+        assert caught.value.reference == reference
+        assert "`pypm lock`" in (caught.value.hint or "")
+
+
+def test_the_sources_of_a_plugin_are_pinned_for_every_platform(tmp_path: Path) -> None:
+    def sources(folder: str, text: str) -> Found:
+        (tmp_path / folder / "my_tool").mkdir(parents=True)
+        (tmp_path / folder / "Makefile").write_text("all:\n")
+        (tmp_path / folder / "my_tool" / "my_tool.c").write_text(text)
+        return find("my-tool", SearchPath(sources=tmp_path / folder))
+
+    one, same, other = sources("a", "1"), sources("b", "1"), sources("c", "2")
+    assert one.sha256 == same.sha256 != other.sha256
+    assert [item.name for item in find_all(SearchPath(sources=tmp_path / "a"))] == ["my-tool"]
+    locked = repinned("my-tool", (), pin(one, "linux-x86_64"))
+    check_pin(same, locked, "macosx-14.0-arm64")
+    with pytest.raises(IntegrityError):
+        check_pin(other, locked, "linux-x86_64")
 
 
 def test_an_entry_point_is_found_without_an_import(tmp_path: Path) -> None:

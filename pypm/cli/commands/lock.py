@@ -64,6 +64,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
         merkle=merkle,
         sign=sign or key is not None,
         key=key,
+        renew_pins=True,
     )
     with invocation.context(**resolving) as context:
         outcome = lock(context, request)

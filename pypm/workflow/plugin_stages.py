@@ -1,0 +1,275 @@
+"""The stages of a command whose project uses plugins: what they are told, and what becomes of their words."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pypm import __version__
+from pypm.digest import Sha256, content_digest, sha256_hex
+from pypm.files import locked, storage_errors, write_atomically
+from pypm.model.lock import Lock
+from pypm.model.plan import Pick
+from pypm.model.wheel import StoredWheel
+from pypm.paths import environment_folder
+from pypm.plugins.inside.context import Context as Told
+from pypm.plugins.inside.context import Package, Stage
+from pypm.plugins.session import Diagnostic, Session
+from pypm.workflow.plugins import choose_plugins, surroundings
+from pypm.workflow.report import Reporter, Task
+from pypm.workflow.stages import Missing, Pins, Stages, built_package, picked_package
+
+if TYPE_CHECKING:
+    from pypm.plugins.offers import Offer
+    from pypm.plugins.policy import Surroundings
+    from pypm.workflow.context import Context
+
+_LOCK_STAGES = (Stage.PRE_LOCK, Stage.POST_LOCK)
+"""No interpreter is chosen for these: a lock serves all."""
+
+
+class ReportedPlugins:
+    """What plugins say, told by the command's reporter. Implements `plugins.session.Listener`."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._task: Task | None = None
+        self._plugin = ""
+
+    def log(self, plugin: str, level: str, message: str) -> None:
+        """Notes are for `-v`; what is graver is shown."""
+        tell = self._reporter.warn if level in ("warning", "error") else self._reporter.detail
+        tell(f"{plugin}: {message}")
+
+    def progress(self, plugin: str, done: int, total: int | None, what: str) -> None:
+        """Show how far a hook is; most end before they say anything, and are not shown."""
+        if self._task is None or self._plugin != plugin:
+            self.ended()
+            self._plugin = plugin
+            self._task = self._reporter.task("Running", f"the plugin {plugin}", unit="steps").__enter__()
+        self._task.say(f"{done}{'' if total is None else f'/{total}'} {what}".rstrip())
+
+    def diagnostic(self, diagnostic: Diagnostic) -> None:
+        """Show a finding."""
+        about = f"`{diagnostic.package}`: " if diagnostic.package else ""
+        text = f"{diagnostic.plugin}: {about}{diagnostic.message}"
+        if diagnostic.level in ("warning", "error"):
+            self._reporter.warn(text, hint=diagnostic.hint)
+        else:
+            self._reporter.detail(text)
+
+    def ended(self) -> None:
+        """Take the progress away: the stage is over."""
+        if self._task is not None:
+            self._task.__exit__(None, None, None)
+            self._task = None
+
+
+class PluginStages(Stages):
+    """Calls the project's plugins. Every method may be called from any thread; hooks are called in turn."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._listener = ReportedPlugins(context.reporter)
+        self._session: Session | None = None
+        self._around: Surroundings | None = None
+        self._turn = threading.RLock()
+
+    def close(self) -> None:
+        """End all hosts."""
+        if self._session is not None:
+            self._session.close()
+
+    def open(self, lock: Lock | None, pins: Pins) -> tuple[Missing, ...]:
+        """Find the project's plugins and make them ready; return those whose packages must be fetched first.
+
+        Hosts that run already go on, where their plugins stay the same.
+
+        Raises:
+            ConfigurationError, PluginError, IntegrityError, IsolationError: see `choose_plugins`.
+        """
+        with self._turn:
+            if self._around is None:
+                self._around = surroundings(self._context)
+            chosen, missing = choose_plugins(self._context, self._around, lock, pins)
+            if self._session is None:
+                self._session = Session(chosen, self._around, self._listener)
+            else:
+                self._session.adopt(chosen)
+        return missing
+
+    def wants(self, *stages: Stage) -> bool:
+        """Whether any plugin has a hook for one of these stages."""
+        return self._session is not None and any(self._session.wants(stage) for stage in stages)
+
+    def warm(self, *stages: Stage) -> None:
+        """Start the hosts that these stages will need, and do not wait for them."""
+        if self._session is not None:
+            with self._turn:
+                self._session.warm(*stages)
+
+    def call(
+        self, stage: Stage, packages: Iterable[Package] = (), *, environment_digest: str | None = None
+    ) -> tuple[tuple[Offer, Package], ...]:
+        """Call the plugins that want a stage; return the files that they offer, each with its package.
+
+        Raises:
+            PluginError: one ended the command, or misbehaved.
+        """
+        session = self._session
+        if session is None or not session.wants(stage):
+            return ()
+        named = tuple(sorted(packages, key=lambda package: package.name))
+        with self._turn:
+            try:
+                offers = session.call(self._told(stage, named, environment_digest))
+            finally:
+                self._listener.ended()
+        return tuple((offer, named[offer.package]) for offer in offers)
+
+    def _told(self, stage: Stage, packages: tuple[Package, ...], environment_digest: str | None) -> Told:
+        context = self._context
+        interpreter = None if stage in _LOCK_STAGES else context.interpreter
+        return Told(
+            stage=stage,
+            pypm_version=__version__,
+            project_root=str(context.root),
+            lock_path=str(context.lock_path),
+            lock_digest=_file_digest(context.lock_path),
+            environment_path=str(environment_folder(context.root)),
+            environment_digest=environment_digest,
+            interpreter=None if interpreter is None else str(interpreter.executable),
+            interpreter_version=None if interpreter is None else interpreter.version,
+            platform_tags=() if interpreter is None else interpreter.target.tags,
+            packages=packages,
+        )
+
+    # Artifacts -------------------------------------------------------------------------------------------
+
+    def fetching(self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None]) -> None:
+        """Before artifacts are downloaded: take those that plugins offer and that have the locked hash."""
+        if not self.wants(Stage.PRE_FETCH):
+            return
+        absent = {
+            package.artifact: (pick, package)
+            for pick in picks
+            if (package := picked_package(self._context.cache, pick, url=known_url(pick))).path is None
+            and package.artifact is not None
+        }
+        if not absent:
+            return
+        taken: dict[str, int] = {}
+        offers = self.call(Stage.PRE_FETCH, [package for _, package in absent.values()])
+        for offer, package in offers:
+            assert package.artifact is not None, "only artifacts are fetched"
+            if self._take(offer, absent[package.artifact][0]):
+                taken[offer.plugin] = taken.get(offer.plugin, 0) + 1
+        for plugin, count in taken.items():
+            self._context.reporter.step(
+                "Took", f"{count} of {len(absent)} artifact{'' if len(absent) == 1 else 's'} from `{plugin}`"
+            )
+
+    def _take(self, offer: Offer, pick: Pick) -> bool:
+        """Put an offered file where a download would; it is compared with the lock on the way."""
+        from pypm.index.download import archive_path
+
+        assert pick.artifact is not None, "only artifacts are offered"
+        place = archive_path(self._context.cache.wheels, pick.artifact)
+        beside = self._context.cache.scratch / f"offer-{secrets.token_hex(8)}"
+        with storage_errors(f"create `{place.parent}`"):
+            place.parent.mkdir(parents=True, exist_ok=True)
+        with locked(place.with_name(f"{place.name}.lock")):
+            if place.exists():
+                return False
+            if not offer.take(beside):
+                self._context.reporter.warn(
+                    f"{offer.plugin}: what it offered for `{place.name}` is another file than the locked one;"
+                    " it is downloaded instead"
+                )
+                return False
+            with storage_errors(f"write `{place}`"):
+                beside.rename(place)
+        return True
+
+    def fetched(
+        self,
+        picks: Sequence[Pick],
+        wheels: Sequence[StoredWheel | None],
+        known_url: Callable[[Pick], str | None],
+    ) -> None:
+        """After artifacts were downloaded, and wheels among them unpacked."""
+        if self.wants(Stage.POST_FETCH):
+            pairs = list(zip(picks, wheels, strict=True))
+            self._pass(
+                Stage.POST_FETCH,
+                [
+                    picked_package(self._context.cache, pick, url=known_url(pick), wheel=wheel)
+                    for pick, wheel in pairs
+                ],
+            )
+
+    def found(
+        self, pairs: Iterable[tuple[Pick | None, StoredWheel]], archives: Mapping[Sha256, Path]
+    ) -> None:
+        """Show what the store had already to those who have not let it pass yet.
+
+        Otherwise a wheel that a plugin refuses would be let in by the next command, which finds it there.
+        `archives` tells the files of wheels that were built here.
+        """
+        if not self.wants(Stage.POST_FETCH, Stage.POST_BUILD):
+            return
+        fetched, built = [], []
+        for pick, wheel in pairs:
+            if pick is not None and pick.artifact is not None and pick.artifact.is_wheel:
+                fetched.append(picked_package(self._context.cache, pick, wheel=wheel))
+            else:
+                built.append(built_package(wheel, archives.get(wheel.sha256)))
+        self._pass(Stage.POST_FETCH, fetched, only_unseen=True)
+        self._pass(Stage.POST_BUILD, built, only_unseen=True)
+
+    def built(self, wheel: StoredWheel, archive: Path) -> None:
+        """After a wheel was built and unpacked."""
+        self._pass(Stage.POST_BUILD, [built_package(wheel, archive)])
+
+    def _pass(self, stage: Stage, packages: list[Package], *, only_unseen: bool = False) -> None:
+        """Call a stage about artifacts that are here, and keep which of them were let pass."""
+        if not packages or not self.wants(stage):
+            return
+        path = self._passed_path(stage)
+        with self._turn:
+            passed = _lines(path)
+            unseen = [package for package in packages if package.sha256 not in passed]
+            called = unseen if only_unseen else packages
+            if not called:
+                return
+            self.call(stage, called)
+            new = {package.sha256 for package in called if package.sha256} - passed
+            if new:
+                write_atomically(path, "".join(f"{line}\n" for line in sorted(passed | new)).encode("ascii"))
+
+    def _passed_path(self, stage: Stage) -> Path:
+        """Where it is kept: another plugin, other bytes, other options are to see everything again."""
+        assert self._session is not None, "a stage that is wanted has a session"
+        plugins = [
+            [item.found.name, item.found.sha256, [list(pair) for pair in item.enabled.options]]
+            for item in self._session.chosen
+            if stage in item.descriptor.stages
+        ]
+        return self._context.cache.plugins / f"{content_digest([stage.value, plugins])}.passed"
+
+
+def _file_digest(path: Path) -> str | None:
+    try:
+        return sha256_hex(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _lines(path: Path) -> set[str]:
+    try:
+        return set(path.read_text(encoding="ascii").split())
+    except (OSError, UnicodeDecodeError):
+        return set()

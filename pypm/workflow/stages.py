@@ -1,0 +1,140 @@
+"""The stages of a command, at which plugins are called.
+
+`Context.stages` is made once a command. Where the project names no plugin it is this class, whose methods do
+nothing, so that those who use none pay for none; else it is `plugin_stages.PluginStages`. It is opened by
+the workflows that have stages, and stays shut for all others.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pypm.digest import Sha256
+from pypm.model.lock import Lock
+from pypm.model.plan import Pick
+from pypm.model.wheel import StoredWheel
+from pypm.paths import Cache
+from pypm.plugins.inside.context import Package, Stage
+
+if TYPE_CHECKING:
+    from pypm.plugins.offers import Offer
+
+__all__ = [
+    "Missing", "Package", "Pins", "Stage", "Stages", "built_package", "locked_packages", "picked_package",
+    "stored_package",
+]  # fmt: skip
+
+
+class Pins(enum.Enum):
+    """How far a plugin must be the one that the lock names."""
+
+    RENEWED = "renewed"
+    """Not at all: `pypm lock` pins what is there."""
+    KNOWN = "known"
+    """Where the lock has a pin for this platform: it is being made anew for another reason."""
+    REQUIRED = "required"
+    """What has no pin is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A plugin whose package is locked but not in the store yet."""
+
+    plugin: str
+    package: str
+    picks: tuple[Pick, ...]
+    """What is to be fetched."""
+
+
+class Stages:
+    """The stages of a command without plugins."""
+
+    def close(self) -> None:
+        """End all hosts."""
+
+    def open(self, lock: Lock | None, pins: Pins) -> tuple[Missing, ...]:
+        """Make the plugins ready; return those whose packages must be fetched first, then open once more."""
+        return ()
+
+    def wants(self, *stages: Stage) -> bool:
+        """Whether any plugin has a hook for one of these stages."""
+        return False
+
+    def warm(self, *stages: Stage) -> None:
+        """Start the hosts that these stages will need, and do not wait for them."""
+
+    def call(
+        self, stage: Stage, packages: Iterable[Package] = (), *, environment_digest: str | None = None
+    ) -> tuple[tuple[Offer, Package], ...]:
+        """Call the plugins that want a stage; return the files that they offer, each with its package."""
+        return ()
+
+    def fetching(self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None]) -> None:
+        """Before artifacts are downloaded: take what plugins offer for them."""
+
+    def fetched(
+        self,
+        picks: Sequence[Pick],
+        wheels: Sequence[StoredWheel | None],
+        known_url: Callable[[Pick], str | None],
+    ) -> None:
+        """After artifacts were downloaded, and wheels among them unpacked."""
+
+    def found(
+        self, pairs: Iterable[tuple[Pick | None, StoredWheel]], archives: Mapping[Sha256, Path]
+    ) -> None:
+        """Show what the store had already to those who have not let it pass yet."""
+
+    def built(self, wheel: StoredWheel, archive: Path) -> None:
+        """After a wheel was built and unpacked."""
+
+
+def picked_package(
+    cache: Cache, pick: Pick, *, url: str | None = None, wheel: StoredWheel | None = None
+) -> Package:
+    """Return what a plugin is told of a pick: with its archive and its tree, where they are there."""
+    from pypm.index.download import archive_path
+
+    artifact = pick.artifact
+    path = None
+    if artifact is not None and artifact.sha256 is not None:
+        place = archive_path(cache.wheels, artifact)
+        path = str(place) if place.is_file() else None
+    return Package(
+        name=pick.package.name,
+        version=pick.package.version,
+        artifact=None if artifact is None else artifact.filename,
+        url=url,
+        sha256=None if artifact is None else artifact.sha256,
+        path=path,
+        tree=None if wheel is None else str(wheel.prefix),
+        size_bytes=0 if artifact is None else artifact.size_bytes or 0,
+    )
+
+
+def built_package(wheel: StoredWheel, archive: Path | None) -> Package:
+    """Return what a plugin is told of a wheel that was built here."""
+    there = archive is not None and archive.is_file()
+    return Package(
+        name=wheel.name,
+        version=wheel.version,
+        artifact=None if archive is None else archive.name,
+        sha256=wheel.sha256,
+        path=str(archive) if there else None,
+        tree=str(wheel.prefix),
+        size_bytes=archive.stat().st_size if there and archive is not None else 0,
+    )
+
+
+def stored_package(wheel: StoredWheel) -> Package:
+    """Return what a plugin is told of a wheel of the environment."""
+    return Package(name=wheel.name, version=wheel.version, sha256=wheel.sha256, tree=str(wheel.prefix))
+
+
+def locked_packages(lock: Lock) -> tuple[Package, ...]:
+    """Return what a plugin is told of a lock that serves every platform."""
+    return tuple(Package(name=package.name, version=package.version) for package in lock.packages)
