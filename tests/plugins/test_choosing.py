@@ -107,7 +107,7 @@ def want(*texts: str) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "write:/x", "read:", "read:etc", "env:", "env:A B", "net:http://x", "net:1.2.3.4"]
+    "text", ["", "write:/x", "read:", "read:etc", "env:", "env:A B", "net:http://x", "net:1.2.3.400"]
 )
 def test_permissions_that_are_none(text: str) -> None:
     with pytest.raises(PluginError) as caught:
