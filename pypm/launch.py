@@ -11,6 +11,7 @@ import os
 import sys
 
 from pypm import __version__
+from pypm.bundle import install
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ def replay(arguments: list[str]) -> int | None:
     """
     if not arguments or arguments[0] not in ("run", "sync"):
         return None
+    bundle = install(__spec__.cached)
+    code = _answer(arguments)
+    if code is not None:
+        bundle.keep()
+    return code
+
+
+def _answer(arguments: list[str]) -> int | None:
     from pypm.workflow import plans
 
     call = plans.read_call(arguments)

@@ -37,6 +37,7 @@ ALLOWED = {
     "marshal",
     "time",
     "pypm",
+    "pypm.bundle",
     "pypm.launch",
     "pypm.paths",
     "pypm.workflow",

@@ -19,6 +19,7 @@ PYPM_FLOORS = {
     "paths": 0,
     "files": 0,
     "digest": 0,
+    "bundle": 0,
     "model": 1,
     "codec": 2,
     "resolve": 3,
@@ -34,7 +35,7 @@ PYPM_FLOORS = {
     "launch": 7,
     "__main__": 8,
 }
-FLOOR_ZERO_ORDER = ["", "errors", "paths", "files", "digest"]
+FLOOR_ZERO_ORDER = ["", "errors", "paths", "files", "digest", "bundle"]
 """On floor zero each file is its own room; these may build on those before them."""
 
 SANDBOX_FLOORS = {
