@@ -85,7 +85,7 @@ class Bundle:
 
     def keep(self) -> None:
         """Write the modules that were loaded past this finder into it, for the next start."""
-        found = {name: _entry(module) for name, module in sys.modules.items() if name not in _BEFORE}
+        found = {name: _entry(module) for name, module in list(sys.modules.items()) if name not in _BEFORE}
         missing = {name: entry for name, entry in found.items() if entry is not None}
         if not (missing and self._place) or sys.dont_write_bytecode:
             return
@@ -104,7 +104,7 @@ _BEFORE = frozenset(sys.modules)
 
 def _entry(module: ModuleType) -> Entry | None:
     """What to keep of a module; None where the interpreter did not load it from a source file of ours."""
-    spec = module.__spec__
+    spec = getattr(module, "__spec__", None)  # Not everything in `sys.modules` is a module.
     if spec is None or type(spec.loader) is not SourceFileLoader or not spec.origin:
         return None
     stamp = _stamp(spec.origin) if spec.origin.startswith(_ROOT) else None
