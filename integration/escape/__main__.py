@@ -33,14 +33,18 @@ def main() -> int:
                 found.append(attempt(arena, attack, "bwrap", peer))
             results += found
             if not options.json:
-                _print(found, verbose=options.verbose)
+                _print(found, landlock=options.landlock, verbose=options.verbose)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     own = [result for result in results if result.rung != "bwrap"]
-    failed = [result for result in own if result.verdict != "denied"]
+    failed = [result for result in own if result.verdict not in ("denied", "less")]
     if options.json:
         print(json.dumps([{**asdict(result), "verdict": result.verdict} for result in results], indent=1))
-    print(f"{len(own) - len(failed)} passed, {len(failed)} failed", file=sys.stderr if options.json else None)
+    weaker = sum(result.verdict == "less" for result in own)
+    told = f"{len(own) - len(failed)} passed, {len(failed)} failed" + (
+        f"; in {weaker} of those that passed the Landlock rung promises less, as stated" if weaker else ""
+    )
+    print(told, file=sys.stderr if options.json else None)
     return 1 if failed else 0
 
 
@@ -57,11 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _print(results: list[Result], *, verbose: bool) -> None:
+def _print(results: list[Result], *, landlock: bool, verbose: bool) -> None:
     for result in results:
-        print(f"{result.attack:26} {result.rung:6} {result.verdict:8} {result.seconds:5.1f} s", flush=True)
+        rung = "bwrap" if result.rung == "bwrap" else "landlock" if landlock else "namespaces"
+        print(
+            f"{result.attack:26} {rung:10} {result.rung:6} {result.verdict:8} {result.seconds:5.1f} s",
+            flush=True,
+        )
+        reasons: dict[str, list[str]] = {}
         for check in result.checks:
-            expected = check.verdict in ("denied", "works")
+            if check.verdict == "less":
+                reasons.setdefault(check.detail, []).append(check.name)
+        for reason, names in reasons.items():
+            print(f"    less     {reason}: {', '.join(dict.fromkeys(names))}")
+        for check in result.checks:
+            expected = check.verdict in ("denied", "works", "less")
             if verbose or (not expected and result.rung != "bwrap"):
                 print(f"    {check.verdict:8} {check.name}: {check.detail}")
 

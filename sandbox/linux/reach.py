@@ -17,7 +17,8 @@ from sandbox.errors import UnsupportedError
 from sandbox.linux import system
 from sandbox.policy import Mount, MountKind, NetworkKind, Policy
 
-READ, WRITE, DEVICE = "read", "write", "device"
+SYSTEM, READ, WRITE, DEVICE = "system", "read", "write", "device"
+"""Places of the policy are taken at their word; those of the system may be links, which only root changes."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     """(one of the above, path, what stays closed below it); all of it plain data."""
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
+_SETTINGS = (
+    "/etc/debian_version",
+    "/etc/gai.conf",
+    "/etc/gitconfig",
+    "/etc/host.conf",
+    "/etc/inputrc",
+    "/etc/os-release",
+    "/etc/terminfo",
+)
+"""Programs shrug their shoulders if these are not there, and some give up if they are and cannot be read."""
 _ACCOUNTS = (
     "/etc/passwd",
     "/etc/group",
@@ -69,11 +80,11 @@ def links(policy: Policy) -> tuple[tuple[str, str], ...]:
 def _rules(policy: Policy) -> Iterator[Rule]:
     if policy.system:
         network = policy.network.kind is not NetworkKind.NONE
-        shown = (*system.MIRRORED, *system.SHOWN, *_ACCOUNTS)
+        shown = (*system.MIRRORED, *system.SHOWN, *_ACCOUNTS, *_SETTINGS)
         for path in shown + (system.SHOWN_WITH_NETWORK if network else ()):
-            yield (READ, path, ())
+            yield (SYSTEM, path, ())
     for path in _MACHINE:
-        yield (READ, path, ())
+        yield (SYSTEM, path, ())
     for path in DEVICES:
         yield (DEVICE, path, ())
     for index, mount in enumerate(policy.mounts):

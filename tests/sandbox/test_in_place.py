@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import sandbox
-from sandbox import Command, Guarantee, Isolation, Limits, Mount, Network, UnsupportedError
+from sandbox import Command, Guarantee, Isolation, Limits, Mount, Network, SetupError, UnsupportedError
 from tests.sandbox.conftest import ROOT, Ended, policy, python, run_spawned, shell
 
 _host = sandbox.probe()
@@ -99,6 +99,17 @@ def test_a_file_that_the_host_exchanges_is_not_writable_any_more(project: Path) 
         assert process.wait().returncode == 1
     os.close(out_read)
     assert (project / "kept").read_text() == "new"
+
+
+def test_a_link_where_the_policy_names_a_folder_is_refused(project: Path) -> None:
+    """Somebody may exchange the folder after it was judged: the right must not go elsewhere."""
+    (project / "elsewhere").mkdir()
+    (project / "granted").symlink_to("elsewhere")
+    for writable in (False, True):
+        with pytest.raises(SetupError, match="leads through a symbolic link"):
+            run_spawned(in_place(Mount.bind(f"{project}/granted", writable=writable)), shell("true"))
+        with pytest.raises(SetupError, match="leads through a symbolic link"):
+            run_spawned(in_place(Mount.bind(f"{project}/granted/below", writable=writable)), shell("true"))
 
 
 def test_home_and_temporary_files_are_private_and_removed() -> None:

@@ -65,8 +65,8 @@ def test_links_below_the_home_are_made_and_others_are_the_hosts_own() -> None:
 
 
 def test_the_resolver_is_shown_with_the_network_only() -> None:
-    assert "/etc/resolv.conf" not in of(Policy(), reach.READ)
-    assert "/etc/resolv.conf" in of(Policy(network=Network.HOST), reach.READ)
+    assert "/etc/resolv.conf" not in of(Policy(), reach.SYSTEM)
+    assert "/etc/resolv.conf" in of(Policy(network=Network.HOST), reach.SYSTEM)
 
 
 def test_no_folder_of_processes_or_devices_is_opened_as_a_whole() -> None:
