@@ -21,10 +21,11 @@ SIGCHLD = int(_signal.SIGCHLD)
 SIGIO = int(_signal.SIGIO)
 SIGCONT = int(_signal.SIGCONT)
 SIGTSTP = int(_signal.SIGTSTP)
+SIGHUP = int(_signal.SIGHUP)
 SIGWINCH = int(_signal.SIGWINCH)
 SIGTTOU = int(_signal.SIGTTOU)
 
-TO_GROUP = (SIGINT, int(_signal.SIGQUIT), int(_signal.SIGHUP), SIGWINCH)
+TO_GROUP = (SIGINT, int(_signal.SIGQUIT), SIGHUP, SIGWINCH)
 """A terminal sends these to the whole foreground group; so does init."""
 TO_COMMAND = (SIGTERM, int(_signal.SIGUSR1), int(_signal.SIGUSR2))
 """Sent to the command alone."""

@@ -151,6 +151,7 @@ def _execute(last: tuple[tuple[object, ...], ...], context: Context) -> None:
 def _reap(child: int, context: Context, *, terminal: bool) -> int:
     """Wait for the command, reaping every orphan and forwarding every signal; report how it ended."""
     flags = os.WNOHANG | (os.WUNTRACED if terminal else 0)
+    held = False  # Stopped by the supervisor, which needs not be told.
     while True:
         while True:
             try:
@@ -162,7 +163,8 @@ def _reap(child: int, context: Context, *, terminal: bool) -> int:
             if pid != child:
                 continue
             if os.WIFSTOPPED(status):
-                report.send(context.report, (report.STOPPED,))
+                if not held:
+                    report.send(context.report, (report.STOPPED,))
                 continue
             report.send(context.report, (report.ENDED, status))
             return 0
@@ -170,6 +172,8 @@ def _reap(child: int, context: Context, *, terminal: bool) -> int:
         if number == signals.SIGIO and context.on_orphaned is not None:
             context.on_orphaned()
             return 0
+        if number in signals.TO_EVERYONE:
+            held = number == signals.SIGTSTP
         if number != signals.SIGCHLD:
             _forward(number, child)
 

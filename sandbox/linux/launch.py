@@ -247,11 +247,20 @@ def _oversee(
             interrupts += 1
             os.kill(pid, signals.SIGINT if interrupts == 1 else signals.SIGKILL)
         elif number == signals.SIGTSTP:
-            os.kill(pid, signals.SIGTSTP)
-            os.kill(os.getpid(), signals.SIGSTOP)
-            os.kill(pid, signals.SIGCONT)
+            _pause(pid, relayed)
         elif number in signals.FORWARDED:
             os.kill(pid, number)
+
+
+def _pause(pid: int, relayed: Relay | None) -> None:
+    """Stop what is inside, then this process; go on together."""
+    os.kill(pid, signals.SIGTSTP)
+    if relayed is None:
+        os.kill(os.getpid(), signals.SIGSTOP)
+    else:
+        with relayed.suspended():
+            os.kill(os.getpid(), signals.SIGSTOP)
+    os.kill(pid, signals.SIGCONT)
 
 
 def _next(wait: Callable[[float | None], int], deadline: float | None, guarding: guard.Guard) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import subprocess
 import sys
 import termios
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -121,7 +124,6 @@ def test_window_changes_are_passed_on(way: str) -> None:
         "trap 'stty size' WINCH; echo ready; until stty size | grep '40 120'; do sleep 0.02; done",
     )
     session.expect(b"ready")
-    import fcntl
     import struct
 
     fcntl.ioctl(session.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -129,8 +131,147 @@ def test_window_changes_are_passed_on(way: str) -> None:
     assert session.end() == 0
 
 
-def test_a_killed_supervisor_ends_the_session(way: str) -> None:
+def _is_cooked(fd: int) -> bool:
+    return bool(termios.tcgetattr(fd)[3] & termios.ICANON)
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 10
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def test_a_killed_supervisor_ends_the_session_and_the_terminal_is_restored(way: str) -> None:
     session = Session(way, "sh", "-c", "echo ready; sleep 60")
+    watched = _slave(session)
     session.expect(b"ready")
+    assert not _is_cooked(watched)
     os.kill(session.pid, signal.SIGKILL)
+    assert _eventually(lambda: _is_cooked(watched))
+    os.close(watched)
     assert session.end() == -signal.SIGKILL
+
+
+def _slave(session: Session) -> int:
+    """The side of the pty that the program has, opened once more. Source: ioctl_tty(2), TIOCGPTN."""
+    number = int.from_bytes(fcntl.ioctl(session.fd, 0x80045430, bytes(4)), "little")
+    return os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_terminal_is_restored_after_a_signal(way: str, number: signal.Signals) -> None:
+    session = Session(way, "sh", "-c", "echo ready; sleep 60")
+    slave = _slave(session)
+    session.expect(b"ready")
+    os.kill(session.pid, number)
+    assert _eventually(lambda: _is_cooked(slave))
+    os.close(slave)
+    assert session.end() in (128 + number, -number)
+
+
+def test_a_terminal_that_goes_away_ends_what_is_inside(way: str) -> None:
+    session = Session(way, "sh", "-c", "echo ready; while :; do echo more; sleep 0.02; done")
+    session.expect(b"ready")
+    os.close(session.fd)
+    watched = os.pidfd_open(session.pid)
+    assert select.select([watched], [], [], 10)[0]
+    os.close(watched)
+    os.waitpid(session.pid, 0)
+
+
+def test_what_is_typed_and_what_is_printed_do_not_hold_each_other_up(way: str) -> None:
+    """Both sides write more than the pty holds before either reads."""
+    session = Session(way, "sh", "-c", "stty raw -echo; echo ready; seq 1 60000; head -c 30000 | wc -c")
+    session.expect(b"ready")
+    typed = b"x" * 30000
+    while typed:
+        ready = select.select([session.fd], [session.fd], [], 10)
+        assert ready[0] or ready[1]
+        if ready[0]:
+            session.seen += session._read()
+        if ready[1]:
+            typed = typed[os.write(session.fd, typed[:1000]) :]
+    session.expect(b"59999")
+    session.expect(b"30000")
+    assert session.end() == 0
+
+
+def test_output_is_whole(way: str) -> None:
+    session = Session(way, "sh", "-c", "seq 1 200000; printf end")
+    assert session.end() == 0
+    assert session.seen.replace(b"\r\n", b"\n") == b"".join(b"%d\n" % n for n in range(1, 200001)) + b"end"
+
+
+class Shell(Session):
+    """A shell of the caller's with job control, in which the program is a job."""
+
+    def __init__(self) -> None:
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update(PS1="outer> ", PYTHON=sys.executable, PROGRAM=PROGRAM, ROOT=str(ROOT))
+            os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
+        self.seen = b""
+        self.expect(b"outer> ")
+
+    def start(self, argv: str, *, behind: bool = False) -> None:
+        self.send(f'"$PYTHON" -c "$PROGRAM" "$ROOT" replay {argv}{" &" if behind else ""}\r'.encode())
+
+
+def test_control_z_stops_the_whole_job_and_fg_resumes_it(namespaces: None) -> None:
+    shell = Shell()
+    shell.start("sh -c 'echo rea\"\"dy; read x; echo got $x; exit 4'")
+    shell.expect(b"ready")
+    for _ in range(2):
+        shell.send(b"\x1a")
+        shell.expect(b"Stopped")
+        shell.expect(b"outer> ")
+        shell.send(b"echo $((40 + 2))\r")
+        shell.expect(b"42\r\n")
+        shell.send(b"fg\r")
+        time.sleep(0.3)
+    shell.send(b"word\r")
+    shell.expect(b"got word")
+    shell.expect(b"outer> ")
+    shell.send(b"echo code $?\r")
+    shell.expect(b"code 4")
+    shell.send(b"exit\r")
+    assert shell.end() == 0
+
+
+def test_a_stop_from_outside_gives_the_terminal_back(namespaces: None) -> None:
+    shell = Shell()
+    shell.start("sh -c 'echo rea\"\"dy; echo $PPID; read x; echo got $x'")
+    shell.expect(b"ready")
+    job = int(subprocess.check_output(["ps", "-o", "pid=", "--ppid", str(shell.pid)]).split()[0])
+    os.kill(job, signal.SIGTSTP)
+    shell.expect(b"Stopped")
+    shell.expect(b"outer> ")
+    shell.send(b"fg\r")
+    time.sleep(0.3)
+    shell.send(b"word\r")
+    shell.expect(b"got word")
+    shell.expect(b"outer> ")
+    shell.send(b"exit\r")
+    assert shell.end() == 0
+
+
+def test_a_job_in_the_background_leaves_the_terminal_alone(namespaces: None) -> None:
+    shell = Shell()
+    slave = _slave(shell)
+    shell.start("sh -c 'echo rea\"\"dy; read x; echo got $x'", behind=True)
+    shell.expect(b"ready")
+    shell.send(b"sleep 0.2; echo $((40 + 2))\r")
+    shell.expect(b"42\r\n")
+    shell.send(b"stty -a | tr ';' '\\n' | grep -o -w -e '-*icanon'\r")
+    shell.expect(b"\ricanon")
+    shell.expect(b"outer> ")
+    shell.send(b"fg\r")
+    assert _eventually(lambda: not _is_cooked(slave))
+    time.sleep(0.2)
+    shell.send(b"word\r")
+    shell.expect(b"got word")
+    shell.expect(b"outer> ")
+    os.close(slave)
+    shell.send(b"exit\r")
+    assert shell.end() == 0
