@@ -106,22 +106,24 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
         return None
     if ended.unstarted is not None:
         return None  # Nothing ran, and the whole program says so in a sentence.
-    told = ended.network is not None and ended.network.lines()
+    told = ended.reached or (ended.network is not None and ended.network.lines())
     if ended.timed_out or ended.lost or ended.signal is not None or told:
         return _tell_end(ended, call)
     return ended.returncode
 
 
 def _tell_end(ended: Outcome, call: Call) -> int:
-    """Say what was refused on the network, and why the command did not come to its own end."""
+    """Say what was refused on the network, which limits were met, and why there was no end of its own."""
     from pypm.cli.output import Console
-    from pypm.workflow.endings import untold_end
+    from pypm.workflow.endings import remarks, untold_end
+    from sandbox import ExitStatus
 
-    untold = untold_end(ended, call.words[0])
+    status = ExitStatus.from_told(ended.told())
+    untold = untold_end(status, call.words[0])
     colors = [option.partition("=")[2] for option in call.options if option.startswith("--color=")]
     quiet = "-q" in call.options or "--quiet" in call.options
     console = Console(color=["auto", *colors][-1], verbosity=-1 if quiet else 0)
-    for line in () if ended.network is None else ended.network.lines():
+    for line in remarks(status):
         console.remark(line)
     return ended.returncode if untold is None else console.fail(untold)
 

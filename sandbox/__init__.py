@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
     from sandbox.backend import Backend, Coverage
     from sandbox.choose import choose_backend, prepare, probe, run, spawn
-    from sandbox.command import Command, ExitStatus, Usage
+    from sandbox.command import Command, ExitStatus, Reached, Usage
     from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
     from sandbox.host import Host
     from sandbox.linux.launch import Outcome, replay, replay_outcome
+    from sandbox.linux.operations import counted
     from sandbox.policy import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
     from sandbox.process import Process
     from sandbox.traffic import NetworkReport
@@ -41,12 +42,14 @@ _HOMES = {
     "Policy": "policy",
     "PolicyError": "errors",
     "Process": "process",
+    "Reached": "command",
     "SandboxError": "errors",
     "SetupError": "errors",
     "Terminal": "policy",
     "UnsupportedError": "errors",
     "Usage": "command",
     "choose_backend": "choose",
+    "counted": "linux.operations",
     "prepare": "choose",
     "probe": "choose",
     "replay": "linux.launch",
@@ -72,12 +75,14 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Process",
+    "Reached",
     "SandboxError",
     "SetupError",
     "Terminal",
     "UnsupportedError",
     "Usage",
     "choose_backend",
+    "counted",
     "prepare",
     "probe",
     "replay",

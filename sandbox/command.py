@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
-from sandbox.codes import shell_code
+from sandbox.codes import SIGNAL_BASE, shell_code
 from sandbox.traffic import NetworkReport
+
+SIGKILL, SIGPIPE, SIGXCPU, SIGXFSZ = 9, 13, 24, 25
+"""Source: signal(7); the same on the architectures that have these limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,8 @@ class Command:
     stderr: int | None = None
     pass_fds: tuple[int, ...] = ()
     """Further descriptors that the payload keeps, under the same numbers."""
+    stats: bool = False
+    """Find out what the whole tree of processes uses; costs a control group where one can be made."""
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
@@ -39,7 +46,52 @@ class Usage:
     user_seconds: float = 0.0
     system_seconds: float = 0.0
     peak_memory_bytes: int = 0
-    """The largest resident set of any one process, not the sum."""
+    """See `memory_of`."""
+    memory_of: str = "process"
+    """What the peak is of: `group` (everything together, as the kernel counted it), `samples` (a sum that was
+    looked at now and then), or the largest single `process`."""
+    wall_seconds: float = 0.0
+    """From before the sandbox was made until it was gone; 0 unless `Command.stats` asks for it, as below."""
+    processes: int = 0
+    """How many processes and threads there were inside."""
+    processes_at_once: int | None = None
+    """How many of them at most at a time, where the kernel counts that."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """A limit that was met."""
+
+    limit: str
+    """The field of `Limits`."""
+    value: float
+    count: int
+    """How often: processes that were killed for memory, forks that were refused."""
+
+    @property
+    def sentence(self) -> str:
+        """What happened, for a person."""
+        times = "once" if self.count == 1 else f"{self.count} times"
+        killed = "a process was" if self.count == 1 else f"{self.count} processes were"
+        return {
+            "memory_bytes": f"the memory limit of {_size(self.value)} was reached: {killed} killed",
+            "processes": f"the limit of {self.value:.0f} processes was reached: refused {times}",
+            "cpu_seconds": f"the limit of {self.value:.0f} seconds of processor time was reached",
+            "file_size_bytes": f"the file size limit of {_size(self.value)} was reached",
+            "output_bytes": f"the output limit of {_size(self.value)} was reached: the rest was cut off",
+        }[self.limit]
+
+
+def _size(size_bytes: float) -> str:
+    """`512 MiB`, as exact as it was written."""
+    unit = 0
+    while size_bytes >= 1024 and unit < 4 and (size_bytes * 10) % 1024 == 0:
+        size_bytes, unit = size_bytes / 1024, unit + 1
+    return f"{size_bytes:.10g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[unit]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +109,32 @@ class ExitStatus:
     wrote it, so that the run was ended; empty where that did not happen."""
     limit: str | None = None
     """Name of the field of `Limits` that ended it, where that is known."""
+    reached: tuple[Reached, ...] = ()
+    """The limits that were met, whether or not they ended it."""
     usage: Usage = field(default_factory=Usage)
     network: NetworkReport | None = None
     """What was reached and what was refused, for a policy that lists hosts."""
+
+    @classmethod
+    def from_told(cls, told: Mapping[str, Any]) -> ExitStatus:
+        """From what the supervisor tells, see `Outcome.told`."""
+        network = told["network"]
+        status = cls(
+            **{name: told[name] for name in ("code", "signal", "timed_out", "unstarted", "lost")},
+            usage=Usage(**{item.name: told[item.name] for item in fields(Usage)}),
+            reached=tuple(Reached(limit=name, value=value, count=n) for name, value, n in told["reached"]),
+            network=None if network is None else NetworkReport.from_plain(network),
+        )
+        return replace(status, limit=status._ending_limit())
+
+    def _ending_limit(self) -> str | None:
+        """The limit that ended the command: the clock, or one that was met and whose signal it ended with."""
+        if self.timed_out:
+            return "wall_clock_seconds"
+        number = self.signal or (self.code or 0) - SIGNAL_BASE
+        ended = {"memory_bytes": SIGKILL, "output_bytes": SIGPIPE, "cpu_seconds": SIGXCPU}
+        ended["file_size_bytes"] = SIGXFSZ
+        return next((each.limit for each in self.reached if ended.get(each.limit) == number), None)
 
     @property
     def returncode(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sandbox.backend import Coverage
 from sandbox.command import Command
 from sandbox.linux import operations as op
-from sandbox.linux.compile import resource_limits
+from sandbox.linux.compile import outside_limits, resource_limits
 from sandbox.linux.context import PLAN_VERSION
 from sandbox.policy import Guarantee, Isolation, Policy, Terminal
 from sandbox.process import Process
@@ -46,7 +46,7 @@ class Unconfined:
             "environment": dict(policy.environment),
             "wall_clock_seconds": policy.limits.wall_clock_seconds,
             "terminal": terminal,
-            "outside": {},
+            "outside": outside_limits(policy.limits),
         }
 
     def spawn(self, policy: Policy, command: Command) -> Process:

@@ -149,20 +149,25 @@ Network.HOST = Network(NetworkKind.HOST)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the payload may use; None leaves the caller's own limit in place."""
+    """What the payload may use; None leaves the caller's own limit in place. See `docs/limits.md`."""
 
     wall_clock_seconds: float | None = None
     """Kept by the supervisor: everything inside is killed and the status says `timed_out`."""
     memory_bytes: int | None = None
-    """Address space of each process (`RLIMIT_AS`)."""
+    """Of all processes and temporary files together, in a control group; where none can be made, the address
+    space of each process (`RLIMIT_AS`)."""
     processes: int | None = None
-    """Processes and threads together (`RLIMIT_NPROC`); the kernel exempts the host's uid 0 from it."""
+    """Processes and threads together, in a control group or by `RLIMIT_NPROC`, which does not bind root."""
+    cpus: float | None = None
+    """Processors' worth of time: a quota in a control group, or for a whole number that many processors."""
     cpu_seconds: int | None = None
-    """Of each process (`RLIMIT_CPU`)."""
+    """Of each process (`RLIMIT_CPU`); SIGXCPU ends it."""
     file_size_bytes: int | None = None
-    """Largest file that may be written (`RLIMIT_FSIZE`)."""
+    """Largest file that may be written (`RLIMIT_FSIZE`); SIGXFSZ ends who writes more."""
     open_files: int | None = None
     """Descriptors of each process (`RLIMIT_NOFILE`)."""
+    output_bytes: int | None = None
+    """What may be written to standard output and error together; the pipes are closed then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

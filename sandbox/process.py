@@ -12,7 +12,6 @@ import time
 
 from sandbox.command import ExitStatus, Usage
 from sandbox.errors import SetupError
-from sandbox.traffic import NetworkReport
 
 _KILL_GRACE_SECONDS = 5.0
 """The helper needs milliseconds to take a sandbox down; after this it is killed itself, which does it too."""
@@ -148,16 +147,4 @@ class Process:
                 str(message), stage=str(stage), errno=int(number), hint=str(hint) or None
             )
         else:
-            code, ended_by, timed_out, unstarted, lost, user, system, memory, network = told
-            usage = Usage(user_seconds=user, system_seconds=system, peak_memory_bytes=memory)
-            limit = "wall_clock_seconds" if timed_out else None
-            self._status = ExitStatus(
-                code=code,
-                signal=ended_by,
-                timed_out=timed_out,
-                unstarted=unstarted,
-                lost=lost,
-                limit=limit,
-                usage=usage,
-                network=None if network is None else NetworkReport.from_plain(network),
-            )
+            self._status = ExitStatus.from_told(told[0])

@@ -24,6 +24,8 @@ SIGTSTP = int(_signal.SIGTSTP)
 SIGHUP = int(_signal.SIGHUP)
 SIGWINCH = int(_signal.SIGWINCH)
 SIGTTOU = int(_signal.SIGTTOU)
+SIGXCPU = int(_signal.SIGXCPU)
+SIGXFSZ = int(_signal.SIGXFSZ)
 
 TO_GROUP = (SIGINT, int(_signal.SIGQUIT), SIGHUP, SIGWINCH)
 """A terminal sends these to the whole foreground group; so does init."""

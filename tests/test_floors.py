@@ -82,7 +82,7 @@ FOREIGN = {
     "pyproject_hooks": {"build"},
     "click": {"cli"},
     "rich": {"cli"},
-    "psutil": {"sandbox.process", "sandbox.host", "workflow", "files"},
+    "psutil": {"sandbox.process", "sandbox.host", "sandbox.linux.sampling", "workflow", "files"},
     "pyroute2": {"sandbox.linux.egress"},
     "prctl": {"sandbox.linux.syscalls"},
 }

@@ -15,7 +15,7 @@ from pypm.isolation import Caller, HostPort, RunOptions, explain, policy_facts, 
 from pypm.isolation.protection import PROTECTED
 from pypm.isolation.variables import PASSED
 from pypm.model.environment import Environment
-from sandbox import Guarantee, Isolation, Mount, Network, Policy, Terminal
+from sandbox import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
 from tests.support.builds import empty_environment, interpreter_at
 
 
@@ -239,10 +239,20 @@ def test_network_limits_and_isolation(scene: Scene) -> None:
     assert weaker.require == {Guarantee.ENVIRONMENT}
 
 
-def test_a_limit_that_cannot_be_kept_is_refused(scene: Scene) -> None:
-    with pytest.raises(IsolationError) as caught:
-        scene.policy(cpus=2.0)
-    assert caught.value.reference == "unsupported-limit"
+def test_every_limit_reaches_the_policy(scene: Scene) -> None:
+    asked = {"timeout_seconds": 5.0, "memory_bytes": 1, "cpus": 0.5, "pids": 2, "cpu_seconds": 3}
+    policy = scene.policy(**asked, file_size_bytes=4, output_bytes=6, tmp_size_bytes=7)
+    assert policy.limits == Limits(
+        wall_clock_seconds=5.0,
+        memory_bytes=1,
+        cpus=0.5,
+        processes=2,
+        cpu_seconds=3,
+        file_size_bytes=4,
+        output_bytes=6,
+    )
+    assert policy.temporary_size_bytes == 7
+    assert scene.policy().limits == Limits()
 
 
 def test_a_terminal_inside_is_made_only_for_a_terminal_outside(scene: Scene) -> None:

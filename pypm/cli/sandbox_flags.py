@@ -46,6 +46,17 @@ sandbox_flags = combined(
 )
 
 
+stats_flags = combined(
+    flag("--stats", is_flag=True, help="Say at the end what all processes used: time, memory, processes."),
+    flag(
+        "--stats-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write what was used, reached and refused to this file, as JSON.",
+    ),
+)
+
+
 class SandboxedCommand(Command):
     """A command with `--allow-net`, whose value may be left out."""
 

@@ -95,7 +95,8 @@ def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Map
         ),
         network=limited.network(options),
         environment=tuple(sorted(variables.items())),
-        limits=replace(limited.limits(options), file_size_bytes=_LARGEST_FILE_BYTES),
+        limits=_limits(options),
+        temporary_size_bytes=limited.temporary_size(options),
         hostname="pypm",
         home=str(_HOME),
         require=limited.guarantees(options),
@@ -129,6 +130,11 @@ def _in_place(layout: BuildLayout) -> tuple[Mount, ...]:
         *git,
         *(Mount.bind(str(path), writable=True) for path in (layout.source, layout.output, layout.answer)),
     )
+
+
+def _limits(options: RunOptions) -> Limits:
+    limits = limited.limits(options)
+    return replace(limits, file_size_bytes=limits.file_size_bytes or _LARGEST_FILE_BYTES)
 
 
 def build_command(layout: BuildLayout, *, stdin: int, output: int) -> Command:

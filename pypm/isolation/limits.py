@@ -7,9 +7,11 @@ from pathlib import Path
 
 from pypm.errors import IsolationError
 from pypm.isolation.options import HostPort, RunOptions
-from sandbox import Guarantee, Limits, Mount, Network
+from sandbox import Guarantee, Limits, Mount, Network, Policy
 
 _WEB_PORTS = (443, 80)
+_TEMPORARY_SIZE_BYTES = Policy().temporary_size_bytes
+"""What a policy has that says nothing."""
 
 _GPU_NODES = ("nvidia*", "nvidia-caps/*", "dri/card*", "dri/renderD*", "kfd", "dxg")
 """CUDA (NVIDIA), ROCm (`kfd`), Direct Rendering, and the paravirtual GPU of WSL."""
@@ -44,19 +46,23 @@ def _pairs(place: HostPort) -> Iterable[tuple[str, int]]:
 def limits(options: RunOptions) -> Limits:
     """The limits that were asked for; what was not stays as the caller has it.
 
-    Raises: IsolationError for one that the sandbox cannot keep: a limit that is not kept is worse than none.
+    One that the host cannot keep is refused when the sandbox is made: a limit that is not kept is worse than
+    none.
     """
-    if options.cpus is not None:
-        raise IsolationError(
-            "the number of processors cannot be limited by this sandbox",
-            reference="unsupported-limit",
-            hint="leave `cpus` out; `timeout`, `memory` and `pids` bound what a run can use",
-        )
     return Limits(
         wall_clock_seconds=options.timeout_seconds,
         memory_bytes=options.memory_bytes,
         processes=options.pids,
+        cpus=options.cpus,
+        cpu_seconds=options.cpu_seconds,
+        file_size_bytes=options.file_size_bytes,
+        output_bytes=options.output_bytes,
     )
+
+
+def temporary_size(options: RunOptions) -> int:
+    """The size of each directory in memory."""
+    return options.tmp_size_bytes or _TEMPORARY_SIZE_BYTES
 
 
 def guarantees(options: RunOptions) -> frozenset[Guarantee]:

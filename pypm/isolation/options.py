@@ -43,6 +43,11 @@ class RunOptions:
     cpus: float | None = None
     pids: int | None = None
     timeout_seconds: float | None = None
+    cpu_seconds: int | None = None
+    file_size_bytes: int | None = None
+    tmp_size_bytes: int | None = None
+    """Of `/tmp`, of `/dev/shm` and of the home inside, each."""
+    output_bytes: int | None = None
     read_only: bool | None = None
     """The project itself is read-only too."""
     require: tuple[Guarantee, ...] = ()

@@ -84,6 +84,7 @@ def run_policy(
         network=limited.network(options),
         environment=_variables(environment.location, options, caller),
         limits=limited.limits(options),
+        temporary_size_bytes=limited.temporary_size(options),
         terminal=Terminal.PTY if caller.terminal else Terminal.DETACHED,
         hostname="pypm",
         home=str(HOME),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,22 @@ def _timeout(_: _Reader, value: object) -> dict[str, Any]:
     return {"timeout_seconds": parse_duration(value)}
 
 
+def _cpu_time(_: _Reader, value: object) -> dict[str, Any]:
+    return {"cpu_seconds": max(1, ceil(parse_duration(value)))}
+
+
+def _file_size(_: _Reader, value: object) -> dict[str, Any]:
+    return {"file_size_bytes": parse_size(value)}
+
+
+def _tmp_size(_: _Reader, value: object) -> dict[str, Any]:
+    return {"tmp_size_bytes": parse_size(value)}
+
+
+def _output(_: _Reader, value: object) -> dict[str, Any]:
+    return {"output_bytes": parse_size(value)}
+
+
 def _read_only(_: _Reader, value: object) -> dict[str, Any]:
     if not isinstance(value, bool):
         raise MalformedError("must be true or false")
@@ -214,6 +231,10 @@ _KEYS: Mapping[str, Callable[[_Reader, object], dict[str, Any]]] = {
     "cpus": _cpus,
     "pids": _pids,
     "timeout": _timeout,
+    "cpu-time": _cpu_time,
+    "file-size": _file_size,
+    "tmp-size": _tmp_size,
+    "output": _output,
     "read-only": _read_only,
     "require": _require,
     "isolation": _isolation,

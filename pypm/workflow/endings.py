@@ -11,9 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Sequence
 from typing import Protocol
 
 from pypm.errors import PypmError
+from sandbox import NetworkReport, Reached
 
 _WHY_NOT = {
     errno.EACCES: ("is not executable", "run it through its interpreter, or give it the x bit"),
@@ -27,12 +29,18 @@ _WHY_NOT = {
     ),
     errno.E2BIG: ("has more arguments than the system takes", None),
 }
+_LIMIT_HINTS = {
+    "memory_bytes": "`--memory` sets the limit",
+    "cpu_seconds": "`cpu-time` in [tool.pypm.sandbox.run] sets the limit",
+    "file_size_bytes": "`file-size` in [tool.pypm.sandbox.run] sets the limit",
+    "output_bytes": "`output` in [tool.pypm.sandbox.run] sets the limit",
+}
 _ASKED_FOR = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT})
 """Somebody ended the command and knows it."""
 
 
 class Ended(Protocol):
-    """What the sandbox tells of the end. Fits `sandbox.ExitStatus` and `sandbox.Outcome`."""
+    """What the sandbox tells of the end. Fits `sandbox.ExitStatus`."""
 
     @property
     def signal(self) -> int | None:
@@ -52,6 +60,21 @@ class Ended(Protocol):
     @property
     def lost(self) -> str:
         """A protected path that was replaced from outside, so that the run was ended."""
+        ...
+
+    @property
+    def limit(self) -> str | None:
+        """The limit that ended it, where that is known."""
+        ...
+
+    @property
+    def reached(self) -> Sequence[Reached]:
+        """The limits that were met."""
+        ...
+
+    @property
+    def network(self) -> NetworkReport | None:
+        """What was refused, where hosts were listed."""
         ...
 
     @property
@@ -81,12 +104,25 @@ def untold_end(ended: Ended, word: str) -> CommandEndedError | None:
         told = ("replaced-meanwhile", message, "look at what lies there now, then start the run again")
     elif ended.timed_out:
         told = ("timed-out", f"`{word}` was ended at its time limit", "`--timeout` sets the limit")
+    elif ended.signal is not None and ended.limit is not None:
+        met = next(each.sentence for each in ended.reached if each.limit == ended.limit)
+        told = ("limit-reached", f"`{word}` was ended: {met}", _LIMIT_HINTS.get(ended.limit))
     elif ended.signal is not None and ended.signal not in _ASKED_FOR:
         told = ("killed", f"`{word}` was ended by {_signal_name(ended.signal)}", _hint_for(ended.signal))
     if told is None:
         return None
     reference, message, hint = told
     return CommandEndedError(message, reference=reference, hint=hint, exit_code=ended.returncode)
+
+
+def remarks(ended: Ended) -> tuple[str, ...]:
+    """Return what a run met that its end does not tell: refusals on the network, and limits.
+
+    Of a limit that ended a program which the command had started, only this is known of.
+    """
+    told_at_the_end = ended.limit if ended.signal is not None else None
+    limits = (f"limit: {each.sentence}" for each in ended.reached if each.limit != told_at_the_end)
+    return (*(() if ended.network is None else ended.network.lines()), *limits)
 
 
 def _signal_name(number: int) -> str:

@@ -21,7 +21,7 @@ from pypm.isolation.variables import HOME, MADE, PASSED, SYSTEM_PATH
 from pypm.workflow import plans
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
-from pypm.workflow.endings import untold_end
+from pypm.workflow.endings import remarks, untold_end
 from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
@@ -52,6 +52,10 @@ class RunRequest:
     """The sandbox flags, as `pypm.isolation.parse_flags` reads them."""
     explain: bool = False
     """Run nothing; say what would be allowed."""
+    stats: bool = False
+    """Say at the end what the command used."""
+    stats_file: Path | None = None
+    """Write it to this file, as JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +103,13 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         digest = prepared.environment.digest
         context.stages.call(Stage.PRE_RUN, environment_digest=digest)
         context.reporter.release_terminal()
-        command = sandbox.Command(argv=words, cwd=_folder_inside(context))
+        counted = request.stats or request.stats_file is not None
+        command = sandbox.Command(argv=words, cwd=_folder_inside(context), stats=counted)
         ended = _run_to_its_end(context, policy, command)
-    if ended.network is not None:
-        for line in ended.network.lines():
-            context.reporter.remark(line)
+    for line in remarks(ended):
+        context.reporter.remark(line)
+    if counted:
+        _tell_usage(context, request, ended)
     _call_post_run(context, digest, ended.returncode)
     if (untold := untold_end(ended, request.words[0])) is not None:
         raise untold
@@ -120,9 +126,17 @@ def _call_post_run(context: Context, digest: str, returncode: int) -> None:
         context.reporter.warn(error.message, hint=error.hint)
 
 
-def _run_to_its_end(
-    context: Context, policy: sandbox.Policy, command: sandbox.Command
-) -> sandbox.Outcome | sandbox.ExitStatus:
+def _tell_usage(context: Context, request: RunRequest, ended: sandbox.ExitStatus) -> None:
+    from pypm.workflow import statistics
+
+    if request.stats:
+        for line in statistics.lines(ended.usage):
+            context.reporter.remark(line)
+    if request.stats_file is not None:
+        statistics.write(request.stats_file, request.words, ended)
+
+
+def _run_to_its_end(context: Context, policy: sandbox.Policy, command: sandbox.Command) -> sandbox.ExitStatus:
     """Run the command and return how it ended.
 
     Where this process can stand for the sandbox itself, it does, as with a ready plan: then every signal that
@@ -131,7 +145,9 @@ def _run_to_its_end(
     """
     alone = threading.active_count() == 1 and not context.stages.wants(*Stage)
     if alone and _can_be_planned(policy):
-        return sandbox.replay_outcome(sandbox.prepare(policy), command.argv, command.cwd)
+        plan = sandbox.prepare(policy)
+        plan = sandbox.counted(plan) if command.stats else plan
+        return sandbox.ExitStatus.from_told(sandbox.replay_outcome(plan, command.argv, command.cwd).told())
     return sandbox.run(policy, command)
 
 

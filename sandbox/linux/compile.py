@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from sandbox.errors import PolicyError
@@ -23,12 +24,13 @@ _NAMESPACES = (
     c.CLONE_NEWUSER | c.CLONE_NEWNS | c.CLONE_NEWPID | c.CLONE_NEWIPC | c.CLONE_NEWUTS | c.CLONE_NEWCGROUP
 )
 _LIMITS = {
-    "memory_bytes": c.RLIMIT_AS,
-    "processes": c.RLIMIT_NPROC,
     "cpu_seconds": c.RLIMIT_CPU,
     "file_size_bytes": c.RLIMIT_FSIZE,
     "open_files": c.RLIMIT_NOFILE,
 }
+"""The limits that the kernel keeps for each process."""
+_OUTSIDE = ("memory_bytes", "processes", "cpus", "output_bytes", "cpu_seconds", "file_size_bytes")
+"""Those that the supervisor keeps, and those whose signal it tells of."""
 
 
 def compile_policy(policy: Policy, machine: str) -> op.Plan:
@@ -97,7 +99,7 @@ def _beside(policy: Policy) -> Iterator[op.Operation]:
 
 def _outside(policy: Policy) -> dict[str, Any]:
     """What the supervisor does besides watching; most policies want nothing."""
-    wanted: dict[str, Any] = {}
+    wanted = outside_limits(policy.limits)
     if policy.network.kind is NetworkKind.HOSTS:
         wanted["network"] = {"allowed": policy.network.allowed, "networks": policy.network.networks}
     return wanted
@@ -111,7 +113,16 @@ def _payload(policy: Policy, machine: str) -> Iterator[op.Operation]:
     yield op.drop_privileges()
     yield op.landlock(tuple(_writable(policy)))
     yield op.enter()
-    yield op.seccomp(seccomp.program(machine))
+    # A share of the processors may be kept by naming some of them; then no other may be chosen inside.
+    denied = () if policy.limits.cpus is None else ("sched_setaffinity",)
+    yield op.seccomp(seccomp.program(machine, denied))
+
+
+def outside_limits(limits: Limits) -> dict[str, Any]:
+    """The limits that the supervisor keeps or tells of: which means it has is found out on the host."""
+    named = {item.name: getattr(limits, item.name) for item in fields(limits)}
+    known = {name: value for name, value in named.items() if value is not None and name in _OUTSIDE}
+    return {"limits": known} if known else {}
 
 
 def resource_limits(limits: Limits) -> tuple[tuple[int, int], ...]:

@@ -14,6 +14,39 @@ PLAN_VERSION = 5
 """Of the plan's layout; a stored plan of another version must be compiled again."""
 
 
+class Given:
+    """What the supervisor gives pid 1 on the way where `outside.py` serves it; mostly nothing."""
+
+    __slots__ = (
+        "account",
+        "egress",
+        "entrances",
+        "group",
+        "limits",
+        "private",
+        "processors",
+        "streams",
+    )
+
+    def __init__(self) -> None:
+        self.private: tuple[int, ...] = ()
+        """The supervisor's own descriptors, which pid 1 closes first of all."""
+        self.egress = -1
+        """Socket over which the listeners of a network allow-list go to the supervisor."""
+        self.account = False
+        """Whether pid 1 says at the end how many processes there were."""
+        self.entrances: tuple[int, ...] = ()
+        """Descriptors of the control groups that pid 1 joins."""
+        self.group = b""
+        """The name of those groups."""
+        self.streams: tuple[int, ...] = ()
+        """What becomes 1 and 2 inside, where the supervisor counts the output."""
+        self.limits: tuple[tuple[int, int], ...] = ()
+        """Resource limits on top of the plan's, for what no control group keeps on this host."""
+        self.processors: tuple[int, ...] = ()
+        """Where the command may run, for the same reason; all of them if empty."""
+
+
 class Context:
     """Mutable on purpose: it lives between a fork and an exec, in one thread, and nowhere else."""
 
@@ -23,9 +56,9 @@ class Context:
         "covers",
         "cwd",
         "devices",
-        "egress",
         "environment",
         "folders",
+        "given",
         "go",
         "guard",
         "has_proc",
@@ -36,7 +69,6 @@ class Context:
         "on_orphaned",
         "outer_group",
         "outer_user",
-        "outside",
         "pinned",
         "placeholders",
         "report",
@@ -65,10 +97,7 @@ class Context:
         """Write end of the pipe that closes when the command has been executed."""
         self.terminal = -1
         """Socket over which the master side of the pty goes to the supervisor."""
-        self.egress = -1
-        """Socket over which the listeners of a network allow-list go to the supervisor."""
-        self.outside: tuple[int, ...] = ()
-        """The supervisor's own descriptors, which pid 1 closes first of all."""
+        self.given = Given()
         self.tty = -1
         """The slave side of the pty."""
         self.go = -1

@@ -40,17 +40,7 @@ def main() -> None:
 
             run_plan = run_in_place
         ended = run_plan(launch["plan"], request)
-        usage = (ended.user_seconds, ended.system_seconds, ended.peak_memory_bytes)
-        result: tuple[Any, ...] = (
-            "ended",
-            ended.code,
-            ended.signal,
-            ended.timed_out,
-            ended.unstarted,
-            ended.lost,
-            *usage,
-            ended.network and ended.network.to_plain(),
-        )
+        result: tuple[Any, ...] = ("ended", ended.told())
     except (SandboxError, OSError) as error:
         stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)
         result = ("failed", stage, number or 0, str(error), getattr(error, "hint", None) or "")

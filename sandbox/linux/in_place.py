@@ -11,7 +11,7 @@ from sandbox.command import Command
 from sandbox.errors import UnsupportedError
 from sandbox.linux import causes, filter_in_place, reach, syscalls
 from sandbox.linux import operations as op
-from sandbox.linux.compile import resource_limits
+from sandbox.linux.compile import outside_limits, resource_limits
 from sandbox.linux.context import PLAN_VERSION
 from sandbox.linux.spawn import spawn
 from sandbox.policy import Guarantee, Isolation, NetworkKind, Policy, Terminal
@@ -88,7 +88,7 @@ def compile_in_place(policy: Policy, machine: str, *, parent: str) -> op.Plan:
         "environment": dict(policy.environment),
         "wall_clock_seconds": policy.limits.wall_clock_seconds,
         "terminal": terminal,
-        "outside": {},
+        "outside": outside_limits(policy.limits),
         "private": {"parent": parent, "home": policy.home, "links": reach.links(policy)},
     }
 

@@ -11,7 +11,7 @@ import os
 
 from sandbox import signals
 from sandbox.linux import constants as c
-from sandbox.linux import payload, report, syscalls
+from sandbox.linux import namespaces, payload, report, syscalls
 from sandbox.linux.context import Context
 from sandbox.linux.execute import perform
 
@@ -31,10 +31,26 @@ def main(plan: Plan, context: Context, lifeline: int) -> NoReturn:
     try:
         _tie_to_supervisor(lifeline)
         os.setsid()
-        if perform(plan["init"], context) and (not plan["terminal"] or _open_pty(context)):
+        is_made = _begin(context) and perform(plan["init"], context)
+        if is_made and (not plan["terminal"] or _open_pty(context)):
             code = _run_payload(plan, context, lifeline)
     finally:
         os._exit(code)
+
+
+def _begin(context: Context) -> bool:
+    """What some sandboxes need before anything else. Reports and returns False on failure."""
+    if not context.given.entrances and not context.given.streams:
+        return True
+    try:
+        namespaces.join_groups(context)
+        for number, stream in enumerate(context.given.streams, 1):
+            os.dup2(stream, number)
+            os.close(stream)
+    except Exception as error:
+        report.send_failure(context.report, "control group", error)
+        return False
+    return True
 
 
 def _tie_to_supervisor(lifeline: int) -> None:
@@ -166,7 +182,7 @@ def _reap(child: int, context: Context, *, terminal: bool) -> int:
                 if not held:
                     report.send(context.report, (report.STOPPED,))
                 continue
-            report.send(context.report, (report.ENDED, status))
+            report.send(context.report, (report.ENDED, status, _created() if context.given.account else 0))
             return 0
         number = signals.wait()
         if number == signals.SIGIO and context.on_orphaned is not None:
@@ -176,6 +192,20 @@ def _reap(child: int, context: Context, *, terminal: bool) -> int:
             held = number == signals.SIGTSTP
         if number != signals.SIGCHLD:
             _forward(number, child)
+
+
+def _created() -> int:
+    """How many processes and threads there have been inside besides pid 1, by the last number that was given.
+
+    Source: proc_loadavg(5): the last field is that of the process namespace which `/proc` belongs to.
+    """
+    if os.getpid() != 1:
+        return 0
+    try:
+        with open("/proc/loadavg", "rb") as stream:  # noqa: PTH123 - no pathlib here
+            return int(stream.read().split()[-1]) - 1
+    except OSError:
+        return 0  # There is no `/proc` inside.
 
 
 def _forward(number: int, child: int) -> None:

@@ -17,6 +17,7 @@ from sandbox.linux.context import PLAN_VERSION, Context
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from sandbox.linux.operations import Plan
     from sandbox.linux.outside import Outside
@@ -30,13 +31,18 @@ class Outcome:
     __slots__ = (
         "code",
         "lost",
+        "memory_of",
         "network",
         "peak_memory_bytes",
+        "processes",
+        "processes_at_once",
+        "reached",
         "signal",
         "system_seconds",
         "timed_out",
         "unstarted",
         "user_seconds",
+        "wall_seconds",
     )
 
     def __init__(
@@ -45,6 +51,13 @@ class Outcome:
         self.code: int | None = None
         self.network: NetworkReport | None = None
         """What was counted, for a plan that lists hosts."""
+        self.reached: tuple[tuple[str, float, int], ...] = ()
+        """Limits that were met: the field of `Limits`, its value, and how often."""
+        self.wall_seconds = 0.0
+        self.memory_of = "process"
+        """What the peak is of: the largest `process`, the whole `group` of them, or a sum of `samples`."""
+        self.processes = 0
+        self.processes_at_once: int | None = None
         self.signal: int | None = None
         self.timed_out = timed_out
         self.lost = ""
@@ -60,6 +73,12 @@ class Outcome:
             self.signal = os.WTERMSIG(status)
         else:
             self.signal = signals.SIGKILL  # Init was killed before it could tell.
+
+    def told(self) -> dict[str, Any]:
+        """Everything as plain data, for `ExitStatus.from_told`."""
+        told = {name: getattr(self, name) for name in Outcome.__slots__}
+        told["network"] = None if self.network is None else self.network.to_plain()
+        return told
 
     @property
     def returncode(self) -> int:
@@ -108,6 +127,8 @@ def replay_outcome(
 ) -> Outcome:
     """Do what `replay` does, and tell apart how the command ended: 126 may be its own code, or ours.
 
+    For a plan that is `counted`, the outcome also tells what the whole tree of processes used.
+
     Raises: SetupError if the sandbox could not be made.
     """
     request = Request(tuple(argv), cwd)
@@ -149,6 +170,7 @@ def _supervise(
         from sandbox.linux.outside import Outside
 
         outside = Outside(plan["outside"], context)
+        request.account = request.account or outside.account
     relayed = None
     if plan["terminal"]:
         from sandbox.terminal import Relay
@@ -159,7 +181,7 @@ def _supervise(
         pid = _start(plan, context, kept)
         guarding.begin(pid)
         if outside is not None:
-            outside.begin()
+            outside.begin(pid)
         if relayed is not None:
             relayed.begin(pid, records)
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed, guarding)
@@ -167,9 +189,13 @@ def _supervise(
     finally:
         if relayed is not None:
             relayed.close()
-        network = None if outside is None else outside.finish()
+        found = {} if outside is None else outside.finish()
     outcome = _outcome(told, timed_out, usage, outside)
-    outcome.network, outcome.lost = network, guarding.lost
+    outcome.lost = guarding.lost
+    if outside is not None:
+        for name, value in found.items():
+            setattr(outcome, name, value)
+        outcome.reached += outside.met_by_signal(outcome)
     return outcome
 
 
@@ -187,7 +213,7 @@ def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
 
         raise explain_clone(error) from error
     if pid == 0:
-        for descriptor in (lifeline_write, *context.outside):
+        for descriptor in (lifeline_write, *context.given.private):
             os.close(descriptor)
         if kept.told >= 0:
             os.close(kept.told)
@@ -309,11 +335,14 @@ def _outcome(
 ) -> Outcome:
     """Turn the records into an outcome, or into the failure that they tell of."""
     status = unstarted = None
+    processes = 0
     for record in told:
         if record[0] == report.FAILED:
             raise (outside and outside.cause(record[1])) or report.as_error(record)
         if record[0] == report.ENDED:
-            status = int(record[1])
+            status, processes = int(record[1]), int(record[2])
         elif record[0] == report.UNSTARTED:
             unstarted = int(record[1])
-    return Outcome(status, unstarted, timed_out, usage)
+    outcome = Outcome(status, unstarted, timed_out, usage)
+    outcome.processes = processes
+    return outcome

@@ -59,6 +59,19 @@ def write_proc(context: Context, name: str, content: bytes) -> None:
         os.close(descriptor)
 
 
+def join_groups(context: Context) -> None:
+    """Move into the control groups that were made for this sandbox, and check it. Source: cgroups(7)."""
+    for entrance in context.given.entrances:
+        os.write(entrance, b"0")
+        os.close(entrance)
+    if context.given.entrances:
+        # Before the root is built this is still the host's `/proc`.
+        with open("/proc/self/cgroup", "rb") as stream:  # noqa: PTH123 - no pathlib on this path
+            joined = sum(line.rstrip().endswith(context.given.group) for line in stream)
+        if joined != len(context.given.entrances):
+            raise fail("control group", "the sandbox is not in its control group")
+
+
 def map_ids(context: Context, user: int, group: int, outer_user: int, outer_group: int) -> None:
     """Map one user and one group and check them. Source: user_namespaces(7)."""
     write_proc(context, "setgroups", b"deny")
@@ -110,7 +123,7 @@ def egress(
     from sandbox.linux.egress_namespace import SERVED, prepare_namespace, send_sockets
 
     _require_own_network(context)
-    channel = _socket.socket(fileno=context.egress)
+    channel = _socket.socket(fileno=context.given.egress)
     try:
         send_sockets(channel, prepare_namespace(required, optional, endpoints))
         if channel.recv(1) != SERVED:

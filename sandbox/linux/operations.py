@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     Operation = tuple[Any, ...]
     Plan = dict[str, Any]
 
+
+def counted(plan: Plan) -> Plan:
+    """A plan whose outcome tells what the whole tree of processes used."""
+    return {**plan, "outside": {**plan["outside"], "stats": True}}
+
+
 # For init.
 
 

@@ -24,10 +24,14 @@ def pty(context: Context) -> None:
     os.tcsetpgrp(0, os.getpgrp())
 
 
-def limits(_: Context, pairs: tuple[tuple[int, int], ...]) -> None:
-    """Soft and hard limits."""
-    for resource, value in pairs:
+def limits(context: Context, pairs: tuple[tuple[int, int], ...]) -> None:
+    """Soft and hard limits, and the processors where no control group counts their time."""
+    for resource, value in (*pairs, *context.given.limits):
         syscalls.set_limit(resource, value)
+    if context.given.processors:
+        os.sched_setaffinity(0, context.given.processors)
+        if os.sched_getaffinity(0) != set(context.given.processors):
+            raise fail("limits", "the command could not be kept to its processors")
 
 
 def confine(context: Context, user: int, group: int) -> None:

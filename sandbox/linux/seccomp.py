@@ -78,20 +78,20 @@ CONDITIONAL: tuple[tuple[str, int, tuple[Test, ...]], ...] = (
 )
 
 
-def rules(machine: str) -> tuple[Rule, ...]:
+def rules(machine: str, also_denied: tuple[str, ...] = ()) -> tuple[Rule, ...]:
     """The rules for one architecture; calls that it never had are left out."""
     numbers = TABLES[machine]
-    denied = [Rule(numbers[name], errno.EPERM) for name in DENIED if name in numbers]
+    denied = [Rule(numbers[name], errno.EPERM) for name in (*DENIED, *also_denied) if name in numbers]
     absent = [Rule(numbers[name], errno.ENOSYS) for name in ABSENT if name in numbers]
     conditional = [Rule(numbers[name], code, tests) for name, code, tests in CONDITIONAL if name in numbers]
     # The most frequent calls come first: they are the ones with conditions.
     return (*conditional, *absent, *denied)
 
 
-def program(machine: str) -> bytes:
+def program(machine: str, also_denied: tuple[str, ...] = ()) -> bytes:
     """The seccomp program for `machine` as the kernel takes it. Raises: UnsupportedError."""
     if machine not in ARCHITECTURES:
         raise UnsupportedError(
             f"there is no system call filter for `{machine}`", hint="the sandbox runs on x86_64 and aarch64"
         )
-    return assemble(ARCHITECTURES[machine], LAST_KNOWN, errno.ENOSYS, rules(machine))
+    return assemble(ARCHITECTURES[machine], LAST_KNOWN, errno.ENOSYS, rules(machine, also_denied))

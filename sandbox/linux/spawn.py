@@ -25,7 +25,7 @@ def spawn(plan: op.Plan, command: Command) -> Process:
     lifeline_read, lifeline_write = os.pipe()
     result_read, result_write = os.pipe()
     launch = {
-        "plan": plan,
+        "plan": op.counted(plan) if command.stats else plan,
         "argv": command.argv,
         "cwd": command.cwd,
         "keep": command.pass_fds,

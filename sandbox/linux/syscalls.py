@@ -281,8 +281,16 @@ def join_new_session_keyring() -> None:
 
 
 def set_limit(resource: int, value: int) -> None:
-    """Set the soft and hard limit of the calling process. Source: prlimit(2)."""
-    _call("prlimit64", 0, resource, _pack(value, value))
+    """Set the soft and hard limit of the calling process. Source: prlimit(2), getrlimit(2).
+
+    Of processor time the hard one is a second later: at the hard limit the kernel kills, at the soft one it
+    says why. Where the caller's own hard limit is lower, that one stays.
+    """
+    hard = value + 1 if resource == c.RLIMIT_CPU else value
+    try:
+        _call("prlimit64", 0, resource, _pack(value, hard))
+    except PermissionError:
+        return
 
 
 def _libc_prctl(option: int, argument: int = 0) -> int:

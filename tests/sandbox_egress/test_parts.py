@@ -196,7 +196,7 @@ def test_the_report_counts_look_ups_and_names_the_option() -> None:
     tally.unreachable("a.example", 443, "connection refused")
     tally.fault("KeyError: 1")
     assert tally.report().lines("--allow-net") == (
-        "network: `t.example` refused 2 times; allow it with --allow-net t.example",
+        "network: `t.example` refused twice; allow it with --allow-net t.example",
         "network: TLS server name `b.example` at `a.example:443` refused once; "
         "allow it with --allow-net b.example:443",
         "network: unreadable TLS to `a.example:443` refused once",

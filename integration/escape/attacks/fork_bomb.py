@@ -1,6 +1,7 @@
 """Start more processes than the policy allows.
 
-Source: RLIMIT_NPROC in getrlimit(2), which does not count for the host's uid 0; pids.max of cgroup v2 does.
+Source: pids.max of control groups; RLIMIT_NPROC in getrlimit(2), which does not count for the host's uid 0: where
+it is all there is, root's limit is refused.
 """
 
 import os

@@ -8,7 +8,7 @@ import click
 
 from pypm.cli.app import Invocation
 from pypm.cli.options import flag, selection_flags, state_flags
-from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values
+from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values, stats_flags
 
 
 @click.command(
@@ -21,6 +21,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @state_flags
 @flag("--no-sync", is_flag=True, help="Prepare nothing: fail when a locked wheel is not in the store.")
 @sandbox_flags
+@stats_flags
 @flag("--profile", metavar="NAME", help="Use this profile of [tool.pypm.sandbox].")
 @flag("--explain", is_flag=True, help="Run nothing; print what the command would be allowed.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGS]...")
@@ -53,6 +54,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
         no_sync=no_sync,
         profile=profile or "run",
         sandbox=sandbox_values(flags),
+        stats=flags["stats"],
+        stats_file=flags["stats_file"],
         explain=explain,
     )
     with invocation.context() as context:

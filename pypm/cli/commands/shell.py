@@ -10,7 +10,7 @@ import click
 from pypm.cli.app import Invocation
 from pypm.cli.commands.run import selection_request
 from pypm.cli.options import flag, selection_flags, state_flags
-from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values
+from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values, stats_flags
 
 
 @click.command(cls=SandboxedCommand)
@@ -18,6 +18,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @selection_flags
 @state_flags
 @sandbox_flags
+@stats_flags
 @flag("--profile", metavar="NAME", help="Use this profile of [tool.pypm.sandbox].")
 @flag("--explain", is_flag=True, help="Open nothing; print what the shell would be allowed.")
 @click.pass_obj
@@ -43,6 +44,8 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
             frozen=frozen,
             profile=profile or "shell",
             sandbox=sandbox_values(flags),
+            stats=flags["stats"],
+            stats_file=flags["stats_file"],
             explain=explain,
         )
         outcome = run(context, request)
