@@ -40,7 +40,7 @@ escape: setup ## Programs that try to get out of the sandbox, beside bubblewrap 
 plugins: ## Build the plugins in C that come with pypm, warnings as errors
 	@$(MAKE) -C pypm/plugins/native
 
-faults: setup ## Kill syncs at random moments and compare what the next one makes, file by file
+faults: setup ## Kills, errors and full disks at every system call, crowds, cut downloads: one table, beside uv and pip
 	@$(BIN)/python -m integration.faults
 
 clean: ## Remove what make made (not the cache)

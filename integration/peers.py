@@ -24,6 +24,15 @@ def uv() -> Path:
     return Path(found)
 
 
+def pip(folder: Path) -> Path:
+    """Return pip, installed into an environment of its own in `folder` by uv, which asks the usual index."""
+    program = folder / "bin" / "pip"
+    if not program.exists():
+        subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, folder], check=True)
+        subprocess.run([uv(), "pip", "install", "--quiet", "--python", folder, "pip"], check=True)
+    return program
+
+
 def bubblewrap() -> Path | None:
     """Return bubblewrap, installing it with apt where that is allowed; None where it cannot be had."""
     found = shutil.which("bwrap")

@@ -192,6 +192,28 @@ def locked(
 
 
 @contextlib.contextmanager
+def locked_folder(path: Path, *, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a lock on a folder itself for the block, where no lock file can be made.
+
+    Raises:
+        StorageError: the disk refused.
+
+    Source: flock(2); any open file can be locked, and a folder can be opened for reading.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    with storage_errors(f"lock `{path}`"):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with storage_errors(f"lock `{path}`"):
+            _wait(descriptor, path, False, None, _Waiting(on_wait))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def locked_whole(path: Path, *, on_wait: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold all bytes of the lock file `path` for the block, against processes that hold one byte each.
 

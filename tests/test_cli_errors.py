@@ -126,6 +126,24 @@ def test_every_problem_of_a_pyproject_is_told_at_once(place: Place) -> None:
     assert "project.requires-python" in place.told
 
 
+@pytest.mark.parametrize(
+    ("requirement", "says"),
+    [
+        ("a => 1", "write `a>=1`"),
+        ("a[", "RIGHT_BRACKET"),
+        ("a; nonsense == 1", "a marker variable"),
+        ("a==1.0.*.2", "after version specifier"),
+        ("git+https://example.org/a.git", "write `NAME @ git+https://example.org/a.git`"),
+        ("./local", "[tool.pypm.sources]"),
+        ("-r other.txt", "package name at the start"),
+    ],
+)
+def test_a_requirement_that_nobody_can_read(place: Place, requirement: str, says: str) -> None:
+    place.write("b", requirement)
+    place.fails("lock", code=1, says=says)
+    assert f"    {requirement}\n" in place.told
+
+
 def test_a_package_that_does_not_exist(place: Place) -> None:
     place.write("nonesuch")
     place.fails("lock", code=1, says="nonesuch")
@@ -339,6 +357,18 @@ def test_offline_with_a_full_store_and_without(place: Place) -> None:
 
 
 @needs_sandbox
+def test_no_network_with_a_full_store_and_without(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place.pypm("lock") == 0
+    monkeypatch.setenv("PYPM_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    place.fails("sync", "--frozen", code=1, says="127.0.0.1:9", hints="the network")
+    monkeypatch.setenv("PYPM_DEFAULT_INDEX", place.server.url)
+    assert place.pypm("sync", "--frozen") == 0
+    shutil.rmtree(place.root / ".venv")
+    monkeypatch.setenv("PYPM_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    assert place.pypm("sync", "--frozen") == 0, place.told
+
+
+@needs_sandbox
 def test_run_passes_the_exit_code_on(place: Place) -> None:
     assert place.pypm("run", "sh", "-c", "exit 7") == 7
     assert place.pypm("run", "sh", "-c", "kill -TERM $$") == 128 + 15
@@ -440,3 +470,31 @@ def test_a_read_only_cache(place: Place) -> None:
     assert "PYPM_CACHE_DIR" in done.stderr
     assert "Traceback" not in done.stderr
     assert place.state() == before
+
+
+@needs_sandbox
+@needs_mounts
+def test_a_read_only_cache_that_has_all(place: Place) -> None:
+    assert place.pypm("sync") == 0
+    shutil.rmtree(place.root / ".venv")
+    pypm = f"{sys.executable} -m pypm"
+    script = f"""set -e
+mount --bind "$0" "$0"
+mount -o remount,bind,ro "$0"
+{pypm} sync --frozen
+{pypm} run --frozen python -c 'import a, b'
+{pypm} cache clean || echo "refused: $?"
+"""
+    done = subprocess.run(
+        [*unshared(), "sh", "-c", script, str(place.cache)],
+        cwd=place.root,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "refused: 1"
+    assert done.stderr.count("Read-only file system") == 1, "told once, not again as its own cause"
+    assert (place.root / ".venv/bin/python").exists()
+    assert {path.name for path in place.root.iterdir()} == {"pyproject.toml", "pypm.lock", ".venv"}

@@ -1,89 +1,156 @@
-"""Run the trials and print a row for each.
+"""Run the trials, two sections at a time, and print the table.
 
-    python -m integration.faults [--trials N] [--seed N] [--peer uv] [--tiny] [--folder DIR]
+    python -m integration.faults [--minutes N] [--only SECTION[:PROGRAM]]... [--no-peers] [--json] [--quick]
 
-Exits 1 when anything was lost or wrong. Real wheels are downloaded once, into `--folder` where one is given.
+Exits 1 when pypm has lost anything or come to something wrong. What the peers lose is shown beside it. Real
+wheels are downloaded once, into `--folder` where one is given.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
-from integration.faults import arena
-from integration.faults.crowd import Crowd
-from integration.faults.kills import Killing, Verdict, draw
+from integration import peers
+from integration.faults import arena, tracing
+from integration.faults.sections import Section, Setup, sections
+from integration.faults.table import Row, as_json, rendered
 from pypm.files import remove_tree
-from tests.support.index_server import Archive, Fault, IndexServer
+from tests.support.index_server import IndexServer
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: orphans of what is started here become our children
-_DRIP = Fault(drip_seconds=0.01, drip_bytes=128 << 10)
-"""Some ten megabytes a second: downloads take long enough to be hit."""
+_WHOLE_MINUTES = 20
+_QUICK = ("kills-at-calls", "crowd")
 
 
 def main() -> int:
     """Return the exit code."""
-    parser = argparse.ArgumentParser(prog="integration.faults")
-    parser.add_argument("--trials", type=int, default=30)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--peer", choices=["uv"], help="put uv to the same trials")
-    parser.add_argument("--tiny", action="store_true", help="wheels made on the spot instead of real ones")
-    parser.add_argument("--no-crowd", action="store_true", help="kills only")
-    parser.add_argument("--folder", type=Path, help="keep the real wheels here")
-    options = parser.parse_args()
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    options = _parser().parse_args()
+    if options.section:
+        return _run_section(options)
+    missing = tracing.missing()
+    if missing is not None:
+        print(f"system calls cannot be traced here: {missing}", file=sys.stderr)
+        return 2
+    started = time.monotonic()
     place = Path(tempfile.mkdtemp(prefix="pypm-faults-", dir=options.folder))
     try:
-        wheels = options.folder / "wheels" if options.folder else place / "wheels"
-        archives = arena.tiny_wheels() if options.tiny else arena.real_wheels(wheels)
-        return _run(options, place, archives)
+        rows = _run_all(options, place)
     finally:
         remove_tree(place)
+    _print(rows, options, time.monotonic() - started)
+    return 1 if any(row.failed for row in rows) else 0
 
 
-def _run(options: argparse.Namespace, place: Path, archives: list[Archive]) -> int:
-    passed = failed = 0
-    started = time.monotonic()
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="integration.faults")
+    parser.add_argument(
+        "--minutes", type=float, default=_WHOLE_MINUTES - 3, help="about how long it may take"
+    )
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", action="append", default=[], help="a section, or SECTION:PROGRAM")
+    parser.add_argument("--no-peers", action="store_true", help="pypm alone")
+    parser.add_argument("--quick", action="store_true", help="a few trials of each kind, pypm alone")
+    parser.add_argument("--json", action="store_true", help="the rows as JSON on standard output")
+    parser.add_argument("--jobs", type=int, default=2, help="sections at a time")
+    parser.add_argument("--folder", type=Path, help="keep the real wheels here")
+    parser.add_argument("--section", help=argparse.SUPPRESS)
+    parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
+    return parser
+
+
+def _chosen(options: argparse.Namespace) -> list[Section]:
+    listed = [
+        section
+        for section in sections()
+        if not options.only or section.name in options.only or section.key in options.only
+    ]
+    if options.no_peers or options.quick:
+        listed = [section for section in listed if section.program == "pypm"]
+    if options.quick and not options.only:
+        listed = [section for section in listed if section.name in _QUICK]
+    return listed
+
+
+def _run_all(options: argparse.Namespace, place: Path) -> list[Row]:
+    chosen = _chosen(options)
+    if any(section.program == "pip" for section in chosen):
+        peers.pip(place / "pip")
+    if not options.quick and any(section.name == "random-kills" for section in chosen):
+        arena.real_wheels(_wheels(options, place))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        found = list(pool.map(lambda section: _started(options, place, section), chosen))
+    return [row for rows in found for row in rows]
+
+
+def _wheels(options: argparse.Namespace, place: Path) -> Path:
+    return Path(options.folder or place) / "wheels"
+
+
+def _started(options: argparse.Namespace, place: Path, section: Section) -> list[Row]:
+    """Run a section as a process of its own: it reaps all that it starts, and looks for orphans."""
+    folder = place / section.key.replace(":", "-")
+    folder.mkdir()
+    (folder / "pip").symlink_to(place / "pip")
+    (folder / "wheels").symlink_to(_wheels(options, place))
+    words = ["--section", section.key, "--place", str(folder), "--minutes", str(options.minutes)]
+    words += ["--seed", str(options.seed), *(["--quick"] if options.quick else [])]
+    done = subprocess.run(
+        [sys.executable, "-m", "integration.faults", *words],
+        cwd=peers.CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    rows = [
+        Row(**{**data, "wrong": tuple(data["wrong"])}) for data in map(json.loads, done.stdout.splitlines())
+    ]
+    if done.returncode != 0:
+        broken = (f"the section ended with {done.returncode}",)
+        rows.append(Row(fault=section.name, program=section.program, trials=1, wrong=broken))
+    remove_tree(folder)
+    return rows
+
+
+def _run_section(options: argparse.Namespace) -> int:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    section = next(section for section in sections() if section.key == options.section)
     with IndexServer() as server:
-        for archive in archives:
-            server.add(archive.filename.split("-")[0].lower().replace("_", "-"), archive)
-            server.fault(f"/{server.file_path(archive)}", _DRIP)
-        for verdict in _verdicts(options, place, server):
-            print(verdict.row, flush=True)
-            # What the peer loses is shown beside ours, it does not fail us.
-            if verdict.wrong and not verdict.row.startswith("uv"):
-                failed += 1
-            elif not verdict.wrong:
-                passed += 1
-    print(f"{time.monotonic() - started:.0f} s, seed {options.seed}")
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+        setup = Setup(
+            place=options.place,
+            program=section.program,
+            server=server,
+            seconds=60 * section.share * options.minutes / _WHOLE_MINUTES,
+            seed=options.seed,
+            quick=options.quick,
+            wheels=options.place / "wheels",
+        )
+        for row in section.run(setup):
+            print(json.dumps(asdict(row)), flush=True)
+            sys.stderr.write(f"{row.program:5} {row.fault}: {row.cell}\n")
+            for told in row.wrong[:5]:
+                sys.stderr.write(f"      {told[:700]}\n")
+    return 0
 
 
-def _verdicts(options: argparse.Namespace, place: Path, server: IndexServer) -> Iterator[Verdict]:
-    pyproject = arena.pyproject_text(tiny=options.tiny)
-    trials = draw(options.trials, options.seed)
-    programs = [arena.pypm(place / "pypm", pyproject, server)]
-    if options.peer:
-        programs.append(arena.uv(place / "uv", pyproject, server))
-    for program in programs:
-        killing = Killing(program, server)
-        print(killing.calibrate(), flush=True)
-        verdicts = []
-        for trial in trials:
-            verdicts.append(killing.run(trial))
-            yield verdicts[-1]
-        wrong = sum(bool(verdict.wrong) for verdict in verdicts)
-        print(f"{program.name}: {len(verdicts)} kills, {wrong} with something lost or wrong", flush=True)
-    if not options.no_crowd:
-        crowd = Crowd(place / "crowd", pyproject, server)
-        yield crowd.run(days=30)
-        yield crowd.run(days=0)
+def _print(rows: list[Row], options: argparse.Namespace, seconds: float) -> None:
+    if options.json:
+        print(as_json(rows))
+        return
+    failed = sum(row.failed for row in rows)
+    trials = sum(row.trials for row in rows if row.program == "pypm")
+    print(rendered(rows))
+    print(f"\n{seconds:.0f} s, seed {options.seed}, {os.cpu_count()} processors")
+    print(f"{trials - failed} passed, {failed} failed")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""The place of the trials: real wheels on a loopback index, and the programs that sync from it."""
+"""The place of the trials: an index on the loopback interface, and the programs that install from it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from integration import peers
@@ -20,12 +21,18 @@ _TINY_PROJECT = """\
 [project]
 name = "tiny"
 version = "0"
+requires-python = ">=3.10"
 dependencies = ["a", "b", "c", "d"]
 [project.optional-dependencies]
 more = ["e"]
 [tool.pypm]
 package = false
+[tool.uv]
+package = false
 """
+_HANGS_SECONDS = 120
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+"""Not the caller's: what stands in front of interpreters there (pyenv's shims) is not what is tried."""
 
 
 def real_wheels(folder: Path) -> list[Archive]:
@@ -49,14 +56,26 @@ def real_wheels(folder: Path) -> list[Archive]:
     return [_archive(path) for path in sorted(folder.glob("*.whl"))]
 
 
-def tiny_wheels() -> list[Archive]:
-    """Return a few wheels that are made on the spot."""
+def tiny_wheels(*, data_bytes: int = 400_000) -> list[Archive]:
+    """Return a few wheels that are made on the spot; `data_bytes` of each cannot be compressed."""
     files = {f"m{number}.py": f"x = {number}\n".encode() * 40 for number in range(10)}
     wheels = []
     for name in "abcde":
         members = {f"{name}/{file}": content for file, content in files.items()}
-        # Incompressible, so that its download takes a moment.
-        members |= {f"{name}/data": os.urandom(400_000), f"{name}/__init__.py": b""}
+        members |= {f"{name}/data": os.urandom(data_bytes), f"{name}/__init__.py": b""}
+        wheels.append(make_wheel(name, "1.0", files=members))
+    return wheels
+
+
+def small_wheels() -> list[Archive]:
+    """Return wheels of few files: each system call is one trial. One has a program, one a nested folder."""
+    wheels = []
+    for name in "abcde":
+        members = {f"{name}/__init__.py": f"name = {name!r}\n".encode(), f"{name}/data": os.urandom(3000)}
+        if name == "a":
+            members["a-1.0.dist-info/entry_points.txt"] = b"[console_scripts]\na = a:name.upper\n"
+        if name == "b":
+            members["b/deep/er/__init__.py"] = b"x = 1\n"
         wheels.append(make_wheel(name, "1.0", files=members))
     return wheels
 
@@ -69,93 +88,198 @@ def _archive(path: Path) -> Archive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    told: str
+    """What it wrote to standard error."""
+    data: str = ""
+
+    @property
+    def wrong(self) -> str:
+        """Empty when all went well, else how it ended in a few words."""
+        last = self.told.strip().splitlines()[-1:] or ["silent"]
+        errors = [line for line in self.told.splitlines() if line.startswith("error")] or last
+        return "" if self.code == 0 else f"exit {self.code}: {errors[0]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One installer with its lock, its own copy of the project, and a cache that trials may destroy."""
+    """One installer with its project, and a cache that trials may destroy; both lie in `home`."""
 
     name: str
-    project: Path
-    cache: Path
-    lock: tuple[str | Path, ...]
-    sync: tuple[str | Path, ...]
-    environ: dict[str, str]
+    home: Path
+    argv: tuple[str, ...]
+    lock: tuple[str, ...] | None
+    """The words that lock; None where the program knows no locks."""
+    sync: tuple[str, ...]
+    """The words that install what is locked."""
+    extra: tuple[str, ...] = ("--extra", EXTRA)
+    """The words that ask for one package more."""
+    environ: dict[str, str] = field(repr=False)
+    options: dict[str, object] = field(default_factory=dict)
+    """For `subprocess.Popen`."""
+
+    @property
+    def project(self) -> Path:
+        return self.home / "project"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"
 
     @property
     def venv(self) -> Path:
         return self.project / ".venv"
 
     def start(self, *, extra: bool = True, cache: Path | None = None) -> subprocess.Popen[str]:
-        """Start `sync --frozen` as the leader of a process group."""
-        return self.launch(*self.sync, *(("--extra", EXTRA) if extra else ()), cache=cache)
+        """Start to install what is locked, as the leader of a process group."""
+        return self.launch(*self.sync, *(self.extra if extra else ()), cache=cache)
 
-    def launch(self, *argv: str | Path, cache: Path | None = None) -> subprocess.Popen[str]:
-        """Start any command of the program."""
+    def launch(
+        self, *words: str, cache: Path | None = None, via: tuple[str, ...] = ()
+    ) -> subprocess.Popen[str]:
+        """Start any command of the program; `via` comes before it."""
         environ = dict(self.environ)
         if cache is not None:
-            environ |= {name: str(cache) for name in ("PYPM_CACHE_DIR", "UV_CACHE_DIR") if name in environ}
+            environ |= {
+                name: str(cache)
+                for name in ("PYPM_CACHE_DIR", "UV_CACHE_DIR", "PIP_CACHE_DIR")
+                if name in environ
+            }
         return subprocess.Popen(
-            argv,
+            [*via, *self.argv, *words],
             cwd=self.project,
             env=environ,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             start_new_session=True,
+            **self.options,  # type: ignore[call-overload]
         )
 
-    def finish(self, process: subprocess.Popen[str]) -> str:
-        """Wait for a command; return what is wrong with its end, empty when nothing is."""
-        _, told = process.communicate(timeout=600)
-        last = told.strip().splitlines()[-1:] or ["silent"]
-        return "" if process.returncode == 0 else f"exit {process.returncode}: {last[0]}"
+    def run(self, *words: str, cache: Path | None = None, via: tuple[str, ...] = ()) -> Done:
+        """Run a command to its end."""
+        return finish(self.launch(*words, cache=cache, via=via))
+
+    def at(self, home: Path, **changes: object) -> Program:
+        """Return the same program at work in another folder."""
+        environ = {
+            name: value.replace(os.fspath(self.home), os.fspath(home)) for name, value in self.environ.items()
+        }
+        return replace(self, home=home, environ=environ, **changes)  # type: ignore[arg-type]
 
 
-def pypm(folder: Path, pyproject: str, server: IndexServer) -> Program:
-    """Return pypm at work in `folder`, its lock made."""
-    argv = (sys.executable, "-m", "pypm")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYPM_")}
-    cache = folder / "cache"
-    environ = {
-        **kept,
-        "PYTHONPATH": str(peers.CHECKOUT),
-        "PYPM_CACHE_DIR": str(cache),
-        "PYPM_DEFAULT_INDEX": server.url,
-        "PYPM_PYTHON": sys.executable,
-    }
-    program = Program(
+def finish(process: subprocess.Popen[str]) -> Done:
+    """Wait for a command; one that takes minutes hangs, and is ended."""
+    try:
+        data, told = process.communicate(timeout=_HANGS_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        data, told = process.communicate()
+        return Done(code=-1, told=f"{told}\nerror: hung for {_HANGS_SECONDS} s", data=data)
+    return Done(code=process.returncode, told=told, data=data)
+
+
+def pypm(home: Path, server: IndexServer) -> Program:
+    """Return pypm at work in `home`."""
+    return Program(
         name="pypm",
-        project=folder / "project",
-        cache=cache,
-        lock=(*argv, "lock"),
-        sync=(*argv, "sync", "--frozen"),
-        environ=environ,
+        home=home,
+        argv=(sys.executable, str(peers.PYPM)),
+        lock=("lock",),
+        sync=("sync", "--frozen"),
+        environ={
+            **_environ("PYPM_"),
+            "PYTHONPATH": str(peers.CHECKOUT),
+            "PYPM_CACHE_DIR": str(home / "cache"),
+            "PYPM_DEFAULT_INDEX": server.url,
+            "PYPM_PYTHON": sys.executable,
+        },
     )
-    return _locked(program, pyproject)
 
 
-def uv(folder: Path, pyproject: str, server: IndexServer) -> Program:
-    """Return uv at work in `folder`, its lock made; it links as pypm does."""
-    options = ("--default-index", server.url, "--python", sys.executable)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("UV_")}
-    program = Program(
+def uv(home: Path, server: IndexServer) -> Program:
+    """Return uv at work in `home`; it links as pypm does, and compiles as pypm does."""
+    return Program(
         name="uv",
-        project=folder / "project",
-        cache=folder / "cache",
-        lock=(peers.uv(), "lock", *options),
-        sync=(peers.uv(), "sync", "--frozen", "--link-mode", "hardlink", *options),
-        environ={**kept, "UV_CACHE_DIR": str(folder / "cache"), "UV_PYTHON_DOWNLOADS": "never"},
+        home=home,
+        argv=(str(peers.uv()),),
+        lock=("lock",),
+        sync=("sync", "--frozen"),
+        environ={
+            **_environ("UV_"),
+            "UV_CACHE_DIR": str(home / "cache"),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "UV_DEFAULT_INDEX": server.url,
+            "UV_PYTHON": sys.executable,
+            "UV_LINK_MODE": "hardlink",
+            "UV_COMPILE_BYTECODE": "1",
+        },
     )
-    return _locked(program, pyproject)
 
 
-def _locked(program: Program, pyproject: str) -> Program:
+def pip(home: Path, server: IndexServer, tools: Path) -> Program:
+    """Return pip at work in `home`, in an environment that lies there already."""
+    return Program(
+        name="pip",
+        home=home,
+        argv=(str(peers.pip(tools / "pip")), "--python", str(home / "project" / ".venv")),
+        lock=None,
+        sync=("install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", "locked.txt"),
+        extra=("-r", "more.txt"),
+        environ={
+            **_environ("PIP_"),
+            "PIP_CACHE_DIR": str(home / "cache"),
+            "PIP_INDEX_URL": server.url,
+            "PIP_RETRIES": "2",
+        },
+    )
+
+
+def _environ(prefix: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+    kept.pop("VIRTUAL_ENV", None)
+    return {**kept, "PATH": _PATH}
+
+
+def prepare(program: Program, pyproject: str, archives: list[Archive]) -> Program:
+    """Write the project with its lock, or what stands for one; return the program."""
+    remove_tree(program.home)
     program.project.mkdir(parents=True)
     (program.project / "pyproject.toml").write_text(pyproject, encoding="utf-8")
-    wrong = program.finish(program.launch(*program.lock))
-    if wrong:
-        raise SystemExit(f"{program.name} could not lock: {wrong}")
+    if program.lock is not None:
+        require(program.run(*program.lock))
+        return program
+    for name in ("locked.txt", "more.txt"):
+        chosen = [archive for archive in archives if _is_more(archive) is (name == "more.txt")]
+        lines = [
+            f"{'=='.join(archive.filename.split('-')[:2])} --hash=sha256:{archive.sha256}\n"
+            for archive in chosen
+        ]
+        (program.project / name).write_text("".join(lines), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", program.venv], check=True)
     return program
+
+
+def _is_more(archive: Archive) -> bool:
+    return archive.filename.split("-")[0].lower() in {"e", "jinja2", "pyyaml", "markupsafe"}
+
+
+def require(done: Done) -> Done:
+    """Pass on what went well; end everything where an untouched command failed."""
+    if done.wrong:
+        raise SystemExit(f"an untouched command failed: {done.wrong}\n{done.told}")
+    return done
+
+
+def offer(server: IndexServer, archives: list[Archive]) -> None:
+    """Put archives on an index."""
+    for archive in archives:
+        server.add(archive.filename.split("-")[0].lower().replace("_", "-"), archive)
 
 
 def pyproject_text(*, tiny: bool) -> str:

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a sync; the next one must come to what an untouched one makes."""
+"""SIGKILL at random moments of a sync of real wheels; the next one must make what an untouched one makes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from integration.faults.arena import Program
+from integration.faults.arena import Program, finish, require
 from integration.faults.snapshot import Snapshot, difference, snapshot, trees, unfinished
+from integration.faults.table import Row
 from pypm.files import remove_tree
 from tests.support.index_server import IndexServer
 
@@ -33,13 +34,8 @@ class Trial:
     moment: float
     """As a share of the seconds that an untouched run takes."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What came of it."""
-
-    row: str
-    wrong: tuple[str, ...]
+    def __str__(self) -> str:
+        return f"{self.situation}, {self.victim}, at {self.moment:.0%}"
 
 
 def draw(count: int, seed: int) -> list[Trial]:
@@ -62,39 +58,60 @@ class Killing:
     def __init__(self, program: Program, server: IndexServer) -> None:
         self._program = program
         self._server = server
+        self._is_ours = program.name == "pypm"
         self._mounts = _mounts()
         self._clean_trees: Snapshot = {}
         self._clean: dict[bool, Snapshot] = {}
         self._seconds: dict[str, float] = {}
 
-    def calibrate(self) -> str:
+    def row(self, trials: list[Trial], *, expired: Callable[[], bool]) -> Row:
+        """Run the trials, until the time is over."""
+        self._calibrate()
+        wrong: list[str] = []
+        halfway = done = 0
+        for trial in trials:
+            if done and expired():
+                break
+            done += 1
+            found, torn = self._run(trial)
+            halfway += bool(torn)
+            if found or (torn and self._is_ours):
+                wrong.append(f"{trial}: {'; '.join(found) or torn}")
+        return Row(
+            fault="SIGKILL at a random moment: sync of real wheels",
+            program=self._program.name,
+            trials=done,
+            wrong=tuple(wrong),
+            halfway=halfway,
+        )
+
+    def _calibrate(self) -> None:
         """Make the clean environments with an untouched cache, and time each situation."""
         program = self._program
         untouched = program.cache.with_name("untouched")
         for extra in (False, True):
-            remove_tree(program.venv)
-            _require(program.finish(program.start(extra=extra, cache=untouched)))
-            self._clean[extra] = snapshot(program.venv)
+            self._remove_environment()
+            require(finish(program.start(extra=extra, cache=untouched)))
+            self._clean[extra] = self._snapshot()
         self._clean_trees = trees(untouched)
         for situation in SITUATIONS:
-            self._seconds[situation] = min(self._time(situation) for _ in range(2))
-        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self._seconds.items())
-        return f"{program.name}: untouched runs: {told}; {len(self._clean[True])} files and folders"
+            self._seconds[situation] = self._time(situation)
+
+    def _snapshot(self) -> Snapshot:
+        return snapshot(self._program.venv, bytecode=self._is_ours)
 
     def _time(self, situation: str) -> float:
         self._arrange(situation)
         started = time.monotonic()
-        _require(self._program.finish(self._program.start()))
+        require(finish(self._program.start()))
         return time.monotonic() - started
 
-    def run(self, trial: Trial) -> Verdict:
+    def _run(self, trial: Trial) -> tuple[list[str], str]:
         """Arrange, start, kill, look, sync again, compare."""
         program = self._program
         self._arrange(trial.situation)
-        seconds = trial.moment * self._seconds[trial.situation]
         process = program.start()
-        time.sleep(seconds)
-        ended = process.poll() is not None
+        time.sleep(trial.moment * self._seconds[trial.situation])
         if trial.victim == "group":
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -104,34 +121,31 @@ class Killing:
         torn = self._torn()
         parts = _parts(program.cache)
         asked = len(self._server.requests)
-        wrong = [torn, program.finish(program.start())]
-        wrong += [difference(snapshot(program.venv), self._clean[True])]
-        if program.name == "pypm":
+        wrong = [finish(program.start()).wrong, difference(self._snapshot(), self._clean[True])]
+        if self._is_ours:
             wrong += [difference(trees(program.cache), self._clean_trees)]
             wrong += [f"left behind: {name}" for name in unfinished(program.cache, program.project)]
             wrong += self._not_resumed(parts, asked)
         wrong += [f"still running: {name}" for name in _orphans()]
         if _mounts() != self._mounts:
             wrong.append("mounts are left")
-        found = tuple(filter(None, wrong))
-        row = (
-            f"{program.name:5} {trial.situation:8} {trial.victim:8} killed at {seconds:6.2f} s"
-            f"{' (had ended)' if ended else '':12}  {len(parts)} partial  {'; '.join(found) or 'as clean'}"
-        )
-        return Verdict(row=row, wrong=found)
+        return [what for what in wrong if what], torn
 
     def _arrange(self, situation: str) -> None:
         program = self._program
         if situation == "cold":
             remove_tree(program.cache)
         if situation == "replace":
-            _require(program.finish(program.start(extra=False)))
+            require(finish(program.start(extra=False)))
         else:
-            remove_tree(program.venv)
+            self._remove_environment()
+
+    def _remove_environment(self) -> None:
+        remove_tree(self._program.venv)
 
     def _torn(self) -> str:
         """Say how `.venv` is neither the old environment nor the new one nor none, right after the kill."""
-        found = snapshot(self._program.venv)
+        found = self._snapshot()
         if not found or found in self._clean.values():
             return ""
         return f"half an environment after the kill: {difference(found, self._clean[True])}"
@@ -146,11 +160,6 @@ class Killing:
             ]
             if any(asked_range != f"bytes={size_bytes}-" for asked_range in ranges):
                 yield f"`{name}` was not resumed at {size_bytes}: {ranges}"
-
-
-def _require(wrong: str) -> None:
-    if wrong:
-        raise SystemExit(f"an untouched run failed: {wrong}")
 
 
 def _parts(cache: Path) -> dict[str, int]:

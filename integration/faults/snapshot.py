@@ -14,13 +14,18 @@ Snapshot = dict[str, tuple[int, str]]
 _UNFINISHED = re.compile(r".*\.(part|part\.json|tmp)|\..*\.[0-9a-f]{8}|[0-9a-f]{64}-[^.]+\.[0-9a-f]{8}")
 
 
-def snapshot(folder: Path) -> Snapshot:
-    """Return every file, link and folder below `folder`; empty when it does not exist."""
+def snapshot(folder: Path, *, bytecode: bool = True) -> Snapshot:
+    """Return every file, link and folder below `folder`; empty when it does not exist.
+
+    The bytecode of peers holds the time of the installation; `bytecode=False` leaves it out.
+    """
     found: Snapshot = {}
     pending = [folder] if folder.is_dir() else []
     while pending:
         for entry in os.scandir(pending.pop()):
             path, name = Path(entry.path), os.path.relpath(entry.path, folder)
+            if not bytecode and (path.suffix == ".pyc" or path.name == "__pycache__"):
+                continue
             status = path.lstat()
             if stat.S_ISDIR(status.st_mode):
                 found[name] = (status.st_mode, "")

@@ -219,10 +219,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause = error.__cause__
     while cause is not None:
         sentence = _sentence(cause)
-        if sentence and not any(sentence in earlier for earlier in seen):
+        if sentence and not any(_words(sentence) <= _words(earlier) for earlier in seen):
             yield cause
         seen.add(sentence)
         cause = cause.__cause__
+
+
+def _words(sentence: str) -> set[str]:
+    """A cause that has no word which was not told already says nothing new."""
+    return set(sentence.casefold().replace("`", "").replace(":", " ").split())
 
 
 def _sentence(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from pypm.digest import sha256_hex
 from pypm.environment.linking import Link, link_all
 from pypm.environment.swap import swap_in
 from pypm.errors import ConfigurationError, IntegrityError
-from pypm.files import locked, remove_tree, storage_errors
+from pypm.files import locked, locked_folder, remove_tree, storage_errors
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
 from pypm.model.wheel import StoredWheel
@@ -83,11 +84,13 @@ def read_state(location: Path) -> State | None:
     return State(digest=Sha256(lines[1]), base=lines[2], stamp=lines[3])
 
 
-def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
+def write(
+    environment: Environment, *, stamp: str = "", on_wait: Callable[[str], None] | None = None
+) -> tuple[Overlap, ...]:
     """Make the folder at `environment.location` this environment; return where wheels overlap.
 
     Every file of the store is compared with its manifest (kind, mode, size, time) when it is linked.
-    `stamp`, one line, is kept for `read_state`.
+    `stamp`, one line, is kept for `read_state`. `on_wait` is told which other process is writing there.
 
     Raises:
         IntegrityError: a file of the store is not what was unpacked; nothing has changed at the location.
@@ -97,7 +100,7 @@ def write(environment: Environment, *, stamp: str = "") -> tuple[Overlap, ...]:
     location = environment.location
     if "\n" in stamp:
         raise ValueError("a stamp is one line")
-    with _writing(environment):
+    with _writing(environment, on_wait):
         _check_replaceable(location)
         _remove_leftovers(environment)
         staging = _staging_place(environment)
@@ -153,10 +156,18 @@ def sweep(environment: Environment) -> None:
             _remove_leftovers(environment)
 
 
-def _writing(environment: Environment) -> AbstractContextManager[None]:
-    """Hold the lock of the environment's location."""
+def _writing(
+    environment: Environment, on_wait: Callable[[str], None] | None = None
+) -> AbstractContextManager[None]:
+    """Hold the lock of the environment's location.
+
+    It lies in the cache, so that nothing appears in the project; where the cache is read-only, the project's
+    folder itself is locked.
+    """
+    if not os.access(environment.base.parent, os.W_OK):
+        return locked_folder(environment.location.parent, on_wait=on_wait)
     name = sha256_hex(os.fsencode(environment.location))
-    return locked(environment.base.parent / "locks" / f"location-{name}.lock")
+    return locked(environment.base.parent / "locks" / f"location-{name}.lock", on_wait=on_wait)
 
 
 def _staging_place(environment: Environment) -> Path:

@@ -54,6 +54,9 @@ class Progress(Protocol):
     def finished(self, filename: str) -> None:
         """The file is complete, verified and in its place."""
 
+    def waits(self, filename: str, holder: str) -> None:
+        """Another process has been fetching this file for a moment; it is waited for."""
+
 
 class SilentProgress:
     """Nobody watches."""
@@ -65,6 +68,9 @@ class SilentProgress:
         """Nothing to show."""
 
     def finished(self, filename: str) -> None:
+        """Nothing to show."""
+
+    def waits(self, filename: str, holder: str) -> None:
         """Nothing to show."""
 
 
@@ -150,7 +156,8 @@ def _fetch(client: Client, job: Job, progress: Progress, stop: threading.Event) 
     expected = _required_hash(job.artifact)
     with storage_errors(f"create `{destination.parent}`"):
         destination.parent.mkdir(parents=True, exist_ok=True)
-    with locked(destination.with_name(f"{destination.name}.lock")):
+    lock = destination.with_name(f"{destination.name}.lock")
+    with locked(lock, on_wait=lambda holder: progress.waits(job.artifact.filename, holder)):
         if destination.exists():
             if sha256_file(destination) == expected:
                 return destination

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pypm.codec.manifest import (
@@ -49,8 +49,10 @@ _LEFTOVER = re.compile(r"[0-9a-f]{64}-[^.]+\.[0-9a-f]{8}")
 class Store:
     """The trees below `<cache>/store-v1`, one for each wheel and Python tag."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, on_wait: Callable[[str, str], None] | None = None) -> None:
+        """`on_wait` is told the wheel and the process that has been unpacking it for a moment already."""
         self.cache = cache
+        self._on_wait = on_wait
 
     def tree(self, sha256: Sha256, cache_tag: str) -> Path:
         """Return where the tree of a wheel lies, whether or not it exists."""
@@ -102,7 +104,7 @@ class Store:
         """
         cache_tag = unpacker.interpreter.cache_tag
         tree = self.tree(expected.sha256, cache_tag)
-        with locked(self._lock_file(tree)):
+        with locked(self._lock_file(tree), on_wait=lambda holder: self._tell_wait(archive.name, holder)):
             present = self.find(expected.sha256, cache_tag)
             if present is not None:
                 return present
@@ -228,6 +230,10 @@ class Store:
                 remove_tree(leftover)
                 removed += 1
         return removed
+
+    def _tell_wait(self, wheel: str, holder: str) -> None:
+        if self._on_wait is not None:
+            self._on_wait(wheel, holder)
 
     def _lock_file(self, tree: Path) -> Path:
         return self.cache.store / "locks" / f"{tree.name}.lock"

@@ -151,7 +151,8 @@ def _rests(cache: Cache) -> Iterator[Path]:
     for bucket in (cache.index, cache.plans):
         for folder, _, files in os.walk(bucket):
             yield from (Path(folder, name) for name in sorted(files) if _UNFINISHED.fullmatch(name))
-    for bucket in (cache.environments, cache.scripts, cache.wheels, cache.interpreters):
+    yield from (entry for entry in _children(cache.environments) if "." in entry.name)
+    for bucket in (cache.scripts, cache.wheels, cache.interpreters):
         yield from (entry for entry in _children(bucket) if entry.name.startswith("."))
 
 

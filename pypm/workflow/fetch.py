@@ -45,6 +45,10 @@ class ReportedProgress:
         if task is not None:
             task.__exit__(None, None, None)
 
+    def waits(self, filename: str, holder: str) -> None:
+        """Another process fetches the file."""
+        self._reporter.step("Waiting", f"for {filename}, which {holder} fetches")
+
     def close(self) -> None:
         """End the tasks of transfers that were stopped."""
         with self._lock:

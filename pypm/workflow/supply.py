@@ -50,7 +50,7 @@ class Supply:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.store = Store(context.cache)
+        self.store = Store(context.cache, on_wait=self._tell_wait)
         self._unpacker: Unpacker | None = None
 
     def __enter__(self) -> Supply:
@@ -61,6 +61,9 @@ class Supply:
     ) -> None:
         if self._unpacker is not None:
             self._unpacker.close()
+
+    def _tell_wait(self, wheel: str, holder: str) -> None:
+        self.context.reporter.step("Waiting", f"for {wheel}, which {holder} unpacks")
 
     def plan(self, picks: Iterable[Pick], built: Callable[[Pick], StoredWheel | None]) -> Plan:
         """Sort picks into what the store holds, what must be fetched, and what must be built.

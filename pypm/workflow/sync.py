@@ -13,6 +13,7 @@ from pypm.environment.writer import STATE_FILE, read_state, sweep, write
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
+from pypm.paths import ENVIRONMENT_FOLDER
 from pypm.workflow import plans
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
@@ -93,7 +94,7 @@ def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str 
     outcome = _compared(environment)
     if outcome.changed:
         stages.call(Stage.PRE_INSTALL, wheels)
-        for overlap in write(environment):
+        for overlap in write(environment, on_wait=lambda holder: _tell_wait(context, holder)):
             context.reporter.detail(
                 f"`{overlap.path}` of `{overlap.loser}` is hidden by that of `{overlap.winner}`"
             )
@@ -107,6 +108,10 @@ def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str 
     stages.call(Stage.POST_SYNC, environment_digest=environment.digest)
     _keep_plan(context, prepared)
     return outcome
+
+
+def _tell_wait(context: Context, holder: str) -> None:
+    context.reporter.step("Waiting", f"for `{ENVIRONMENT_FOLDER}`, which {holder} writes")
 
 
 def _keep_plan(context: Context, prepared: Prepared) -> None:

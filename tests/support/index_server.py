@@ -16,17 +16,21 @@ import hashlib
 import html
 import io
 import json
+import socket
+import struct
 import tarfile
 import threading
 import time
 import zipfile
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
+_PIECE_BYTES = 1 << 20
 JSON_TYPE = "application/vnd.pypi.simple.v1+json"
 LOGIN_PAGE = b"""<!DOCTYPE html><html><head><title>Sign in</title></head><body><a href="/help">Help</a>
 <form method="post" action="/session"><input type="text" name="user"><input type="password" name="secret">
@@ -161,6 +165,8 @@ class Fault:
     drip_bytes: int = 1024
     endless: bool = False
     """The body is repeated, chunked, until the reader has enough."""
+    resets: bool = False
+    """With `truncate_at`: the connection ends with a reset."""
     drop: bool = False
     """The connection is closed without any answer."""
     ignore_range: bool = False
@@ -226,6 +232,8 @@ class IndexServer:
         self.login: tuple[str, str] | None = None
         """User name and password that every request must bring."""
         self.requests: list[Request] = []
+        self.sent_bytes: Counter[str] = Counter()
+        """Bytes of bodies handed to the network, by path."""
         self.most_in_flight = 0
         self._in_flight = 0
         self._projects: dict[str, list[Archive]] = {}
@@ -319,6 +327,11 @@ class IndexServer:
                         return fault
                     queue.pop(0)
         return None
+
+    def count_sent(self, path: str, count_bytes: int) -> None:
+        """Note what was sent of a body."""
+        with self._lock:
+            self.sent_bytes[path] += count_bytes
 
     def end(self) -> None:
         """Note that an answer is complete."""
@@ -464,9 +477,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if request.method != "HEAD":
-            self._send_body(body, fault)
+            self._send_body(body, fault, request.path)
 
-    def _send_body(self, body: bytes, fault: Fault) -> None:
+    def _send_body(self, body: bytes, fault: Fault, path: str) -> None:
         if fault.endless:
             piece = (body or b" ") * (1 + 65536 // max(1, len(body)))
             while True:
@@ -474,13 +487,19 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.truncate_at is not None:
             self.close_connection = True
             body = body[: fault.truncate_at]
-        if not fault.drip_seconds:
-            self.wfile.write(body)
-            return
-        for start in range(0, len(body), fault.drip_bytes):
-            self.wfile.write(body[start : start + fault.drip_bytes])
+        step = fault.drip_bytes if fault.drip_seconds else _PIECE_BYTES
+        view = memoryview(body)
+        for start in range(0, len(body), step):
+            self.wfile.write(view[start : start + step])
             self.wfile.flush()
+            self.server.index.count_sent(path, len(view[start : start + step]))
             time.sleep(fault.drip_seconds)
+        if fault.truncate_at is not None and fault.resets:
+            # The client gets a reset instead of an orderly end, after it has read what there was: a reset
+            # throws away what still lies in its buffers.
+            time.sleep(0.2)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
 
 
 def _ranged(reply: _Reply, request: Request) -> tuple[int, bytes, dict[str, str]]:
