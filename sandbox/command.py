@@ -9,7 +9,7 @@ from typing import Any
 from sandbox.codes import SIGNAL_BASE, shell_code
 from sandbox.traffic import NetworkReport
 
-SIGKILL, SIGPIPE, SIGXCPU, SIGXFSZ = 9, 13, 24, 25
+SIGHUP, SIGKILL, SIGPIPE, SIGXCPU, SIGXFSZ = 1, 9, 13, 24, 25
 """Source: signal(7); the same on the architectures that have these limits."""
 
 
@@ -60,6 +60,24 @@ class Usage:
     def to_plain(self) -> dict[str, Any]:
         """As plain data, for JSON."""
         return asdict(self)
+
+    def lines(self) -> tuple[str, ...]:
+        """For a person, one thing a line."""
+        cpu = self.user_seconds + self.system_seconds
+        # The group counts the sandbox's own first process, too.
+        count = self.processes_at_once
+        at_once = "" if count is None else f", at most {max(count - 1, 0)} at once"
+        measure = {
+            "group": "everything together",
+            "samples": "sum of the processes, as often as was looked",
+            "process": "the largest process",
+        }[self.memory_of]
+        return (
+            f"wall time    {self.wall_seconds:.2f} s",
+            f"cpu time     {cpu:.2f} s ({self.user_seconds:.2f} user, {self.system_seconds:.2f} system)",
+            f"peak memory  {self.peak_memory_bytes / (1 << 20):.1f} MiB ({measure})",
+            f"processes    {self.processes}{at_once}",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,9 +150,13 @@ class ExitStatus:
         if self.timed_out:
             return "wall_clock_seconds"
         number = self.signal or (self.code or 0) - SIGNAL_BASE
-        ended = {"memory_bytes": SIGKILL, "output_bytes": SIGPIPE, "cpu_seconds": SIGXCPU}
-        ended["file_size_bytes"] = SIGXFSZ
-        return next((each.limit for each in self.reached if ended.get(each.limit) == number), None)
+        ending = {
+            "memory_bytes": (SIGKILL,),
+            "output_bytes": (SIGPIPE, SIGHUP),
+            "cpu_seconds": (SIGXCPU, SIGKILL),
+            "file_size_bytes": (SIGXFSZ,),
+        }
+        return next((each.limit for each in self.reached if number in ending.get(each.limit, ())), None)
 
     @property
     def returncode(self) -> int:

@@ -54,6 +54,10 @@ class Relay:
         """Pid and pipe of the process that gives the terminal back if this one is killed."""
         self._signals = pending_signals
         self._is_stopped = is_stopped
+        self.left_bytes: int | None = None
+        """How much may still be printed, where there is a limit."""
+        self.is_cut = False
+        """Whether more came than that."""
         self.told = b""
         """What was read from the report meanwhile."""
 
@@ -98,7 +102,7 @@ class Relay:
                 os.set_blocking(self._output, True)
                 _write_all(self._output, bytes(self._printed))
                 while self._master >= 0 and (block := os.read(self._master, _BLOCK_BYTES)):
-                    _write_all(self._output, block)
+                    _write_all(self._output, self._within_limit(block))
         finally:
             self._restore()
             self._dismiss_restorer()
@@ -145,7 +149,11 @@ class Relay:
             block = _read(self._master)
             if block == b"":
                 self._ended.add(self._master)
-            self._printed += block or b""
+            was_cut = self.is_cut
+            self._printed += self._within_limit(block or b"")
+            if self.is_cut and not was_cut:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._init, signals.SIGHUP)
         if 0 in ready:
             block = _read(0)
             if block == b"":
@@ -163,6 +171,15 @@ class Relay:
             self.told += block or b""
             if self._is_stopped(block or b""):
                 self._suspend()
+
+    def _within_limit(self, block: bytes) -> bytes:
+        """The part of `block` that may be printed."""
+        if self.left_bytes is None:
+            return block
+        allowed = block[: self.left_bytes]
+        self.left_bytes -= len(allowed)
+        self.is_cut = self.is_cut or len(allowed) < len(block)
+        return allowed
 
     def _hang_up(self) -> None:
         """The caller's terminal is gone: what inside would have been told of it is told."""

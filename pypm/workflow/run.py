@@ -127,12 +127,11 @@ def _call_post_run(context: Context, digest: str, returncode: int) -> None:
 
 
 def _tell_usage(context: Context, request: RunRequest, ended: sandbox.ExitStatus) -> None:
-    from pypm.workflow import statistics
-
-    if request.stats:
-        for line in statistics.lines(ended.usage):
-            context.reporter.remark(line)
+    for line in ended.usage.lines() if request.stats else ():
+        context.reporter.remark(line)
     if request.stats_file is not None:
+        from pypm.workflow import statistics
+
         statistics.write(request.stats_file, request.words, ended)
 
 

@@ -169,13 +169,15 @@ def _supervise(
     if plan["outside"]:
         from sandbox.linux.outside import Outside
 
-        outside = Outside(plan["outside"], context)
+        outside = Outside(plan["outside"], context, terminal=plan["terminal"])
         request.account = request.account or outside.account
     relayed = None
     if plan["terminal"]:
         from sandbox.terminal import Relay
 
         relayed = Relay(syscalls.signalfd(signals.WAITED_FOR), report.tells_of_a_stop)
+        if outside is not None:
+            outside.meter(relayed)
     try:
         context.terminal = -1 if relayed is None else relayed.inside
         pid = _start(plan, context, kept)

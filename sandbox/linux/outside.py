@@ -20,24 +20,31 @@ if TYPE_CHECKING:
     from sandbox.linux.limiting import Limiting
     from sandbox.linux.output import Output
     from sandbox.linux.sampling import Sampler
+    from sandbox.terminal import Relay
 
 
 class Outside:
     """The services of one sandbox, each only where it is wanted."""
 
-    def __init__(self, wanted: dict[str, Any], context: Context) -> None:
-        """`wanted` is the plan's `outside`; tells pid 1's `context` what it needs. Raises: SandboxError."""
+    def __init__(self, wanted: dict[str, Any], context: Context, *, terminal: bool) -> None:
+        """`wanted` is the plan's `outside`; tells pid 1's `context` what it needs.
+
+        On a `terminal` the output is the relay's to count.
+
+        Raises: SandboxError.
+        """
         self._started = time.monotonic()
         self._network: Service | None = None
         self._limiting: Limiting | None = None
         self._output: Output | None = None
         self._sampler: Sampler | None = None
+        self._relay: Relay | None = None
         self.account = context.given.account = bool(wanted.get("stats"))
         """Whether it is asked what the whole tree of processes uses."""
         self._limits: dict[str, Any] = wanted.get("limits", {})
         if self.account or self._limits:
             self._limit(context)
-        if "output_bytes" in self._limits:
+        if "output_bytes" in self._limits and not terminal:
             from sandbox.linux.output import Output
 
             self._output = Output(self._limits["output_bytes"])
@@ -60,6 +67,11 @@ class Outside:
 
             self._sampler = Sampler()
 
+    def meter(self, relay: Relay) -> None:
+        """Have the relay of a terminal keep the limit of the output."""
+        self._relay = relay
+        relay.left_bytes = self._limits.get("output_bytes")
+
     def begin(self, init: int) -> None:
         """Start what runs beside the sandbox: a process that cleans up, then threads."""
         if self._limiting is not None:
@@ -81,7 +93,8 @@ class Outside:
         sampled = 0 if self._sampler is None else self._sampler.close()
         counted = {} if self._limiting is None else self._limiting.close()
         reached = [] if self._limiting is None else self._limiting.reached(counted)
-        if self._output is not None and self._output.is_cut:
+        carrier = self._output or self._relay
+        if carrier is not None and carrier.is_cut:
             reached.append(("output_bytes", 1))
         found["reached"] = tuple((name, self._limits[name], count) for name, count in reached)
         if self.account:

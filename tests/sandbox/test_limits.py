@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -263,3 +265,29 @@ def test_both_versions_of_mount_tables_are_read(monkeypatch: pytest.MonkeyPatch)
         (1, "/sys/fs/cgroup/systemd/x", frozenset({"name=systemd"})),
         (1, "/elsewhere/b", frozenset({"memory"})),
     }
+
+
+TERMINAL = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import sandbox
+policy = sandbox.Policy(
+    terminal=sandbox.Terminal.PTY, environment=(("PATH", "/usr/bin:/bin"),), limits=sandbox.Limits(output_bytes=5000)
+)
+status = sandbox.run(policy, sandbox.Command(argv=("yes",)))
+print("|", status.limit, status.signal)
+"""
+
+
+def test_a_terminal_is_hung_up_at_the_limit() -> None:
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", TERMINAL, str(ROOT)])
+    shown = b""
+    with contextlib.suppress(OSError):
+        while block := os.read(master, 65536):
+            shown += block
+    os.close(master)
+    os.waitpid(pid, 0)
+    assert shown.count(b"y") == pytest.approx(5000 / 3, abs=2)
+    assert shown.endswith(b"| output_bytes 1\r\n")
