@@ -127,6 +127,11 @@ class Cache:
         return self.root / "builds-v1"
 
     @property
+    def repositories(self) -> Path:
+        """Commits of git repositories: `<repository>/<commit>`."""
+        return self.root / "git-v1"
+
+    @property
     def environments(self) -> Path:
         """Generated layers: what an environment has beside its wheels' files."""
         return self.root / "environments-v1"

@@ -72,7 +72,7 @@ def packages(draw: Any, name: str) -> LockedPackage:
         IndexSource(index="default"),
         IndexSource(index="corp"),
         UrlSource(url="https://host.test/a.whl", subdirectory="sub"),
-        VcsSource(kind="git", url="https://host.test/a.git", revision="0" * 40),
+        VcsSource(kind="git", url="https://host.test/a.git", revision="main", commit="0" * 40),
         PathSource(path="../beside", editable=draw(st.booleans())),
         WorkspaceSource(),
     ]

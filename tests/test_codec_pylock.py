@@ -51,9 +51,7 @@ LOCK = Lock(
         package("a", DEFAULT, "a-1.0-py3-none-any.whl", "a-1.0-cp311-cp311-linux_x86_64.whl", "a-1.0.tar.gz"),
         package("b", IndexSource(index="corp"), "b-1.0-py3-none-any.whl", marker="'fast' in extras"),
         package("c", DEFAULT, "c-1.0.tar.gz", marker="'dev' in dependency_groups"),
-        package(
-            "d", VcsSource(kind="git", url="https://host.test/d.git", revision="0" * 40, subdirectory="x")
-        ),
+        package("d", VcsSource(kind="git", url="https://host.test/d.git", commit="0" * 40, subdirectory="x")),
         package("e", PathSource(path="../e", editable=True)),
         package("f", PathSource(path="f-1.0-py3-none-any.whl"), "f-1.0-py3-none-any.whl"),
         package("g", UrlSource(url="https://host.test/g.zip", subdirectory="y"), "g-1.0.tar.gz"),

@@ -25,7 +25,7 @@ from pypm.index.pages import Pages
 from pypm.index.provider import IndexProvider, ProviderSettings
 from pypm.index.remote_zip import read_remote_dist_info
 from pypm.model.artifact import LockedArtifact, Sha256
-from pypm.model.project import Index, IndexSource, PathSource, UrlSource, VcsSource
+from pypm.model.project import Index, IndexSource, PathSource, UrlSource, WorkspaceSource
 from pypm.paths import Cache
 from pypm.resolve.provider import Provider, Unavailable
 from tests.support.index_server import Archive, Fault, IndexServer, lying, make_sdist, make_wheel
@@ -422,8 +422,8 @@ def test_a_folder_that_must_be_built(ground: Ground) -> None:
 
 
 def test_sources_of_other_rooms_are_named(ground: Ground) -> None:
-    with pytest.raises(Unavailable, match="vcs"):
-        ground.provider().offer(DEMO, VcsSource(kind="git", url="https://host.invalid/x"))
+    with pytest.raises(Unavailable, match="workspace"):
+        ground.provider().offer(DEMO, WorkspaceSource())
 
 
 def test_prefetching_asks_once_and_at_once(server: IndexServer, ground: Ground) -> None:

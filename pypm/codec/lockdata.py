@@ -128,7 +128,11 @@ def _source(package: LockedPackage) -> dict[str, Any]:
     if isinstance(source, VcsSource):
         return {
             "vcs": _compact(
-                type=source.kind, url=source.url, commit_id=source.revision, subdirectory=source.subdirectory
+                type=source.kind,
+                url=source.url,
+                requested_revision=source.revision,
+                commit_id=source.commit,
+                subdirectory=source.subdirectory,
             )
         }
     return {"workspace": True}

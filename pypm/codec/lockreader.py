@@ -334,12 +334,18 @@ class LockReader:
             return UrlSource(url=self._text(place, "url", where), subdirectory=subdirectory)
         if kind == "directory":
             self.refuse(f"{where}.path", "is missing")
-        self._close(place, frozenset(("type", "url", "commit-id", "subdirectory")), where)
+        self._close(
+            place, frozenset(("type", "url", "requested-revision", "commit-id", "subdirectory")), where
+        )
         commit = self._text(place, "commit-id", where)
         if place.get("type") != "git" or not _COMMIT.fullmatch(commit):
             self.refuse(where, "is not a commit of a git repository")
         return VcsSource(
-            kind="git", url=self._text(place, "url", where), revision=commit, subdirectory=subdirectory
+            kind="git",
+            url=self._text(place, "url", where),
+            revision=self._optional_text(place, "requested-revision", where),
+            commit=commit,
+            subdirectory=subdirectory,
         )
 
 

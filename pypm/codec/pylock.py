@@ -99,7 +99,8 @@ def _files(package: LockedPackage, indexes: dict[str, str], file_url: FileUrl) -
                 {
                     "type": source.kind,
                     "url": source.url,
-                    "commit-id": source.revision,
+                    "requested-revision": source.revision,
+                    "commit-id": source.commit,
                     "subdirectory": source.subdirectory,
                 }
             )

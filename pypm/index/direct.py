@@ -16,11 +16,12 @@ from pypm.codec.simple import redact
 from pypm.errors import ConfigurationError
 from pypm.index.archives import Archives
 from pypm.index.auth import split_login
+from pypm.index.git import Repositories
 from pypm.index.metadata import BuildMetadata
 from pypm.index.pages import local_path
 from pypm.model.artifact import IndexFile, Sha256
 from pypm.model.candidate import Candidate
-from pypm.model.project import PathSource, Source, UrlSource
+from pypm.model.project import PathSource, Source, UrlSource, VcsSource
 from pypm.resolve.provider import Unavailable
 
 UNKNOWN_VERSION = Version("0")
@@ -69,6 +70,20 @@ def url_offer(name: NormalizedName, source: UrlSource, archives: Archives) -> Di
     return DirectOffer(only=_of_file(name, version, source, file))
 
 
+def git_offer(
+    name: NormalizedName, source: VcsSource, repositories: Repositories, build_metadata: BuildMetadata | None
+) -> DirectOffer:
+    """Return what lies at a commit of a repository; the candidate's source names the commit.
+
+    Raises:
+        ConfigurationError: the address may not be used.
+        IndexAccessError: the repository cannot be read, or has no such revision.
+        Unavailable: there is no project of this name, or only a build would tell its version.
+    """
+    pinned = repositories.pinned(source)
+    return _tree_offer(name, pinned, redact(source.url), repositories.tree(pinned), build_metadata)
+
+
 def path_offer(
     name: NormalizedName,
     source: PathSource,
@@ -93,35 +108,49 @@ def path_offer(
             reference="source-missing",
             hint=f"check `[tool.pypm.sources] {name}`",
         )
-    metadata = _folder_metadata(name, source, path, build_metadata)
+    return _tree_offer(name, source, source.path, path, build_metadata)
+
+
+def _tree_offer(
+    name: NormalizedName,
+    source: PathSource | VcsSource,
+    place: str,
+    tree: Path,
+    build_metadata: BuildMetadata | None,
+) -> DirectOffer:
+    metadata = _tree_metadata(name, source, place, tree, build_metadata)
     if metadata.name != name:
-        raise Unavailable(f"`{source.path}` holds `{metadata.name}`, not `{name}`")
+        raise Unavailable(f"`{place}` holds `{metadata.name}`, not `{name}`")
     only = Candidate(
         name=name, version=metadata.version, source=source, requires_python=metadata.requires_python
     )
     return DirectOffer(only=only, metadata=metadata)
 
 
-def _folder_metadata(
-    name: NormalizedName, source: PathSource, path: Path, build_metadata: BuildMetadata | None
+def _tree_metadata(
+    name: NormalizedName,
+    source: PathSource | VcsSource,
+    place: str,
+    tree: Path,
+    build_metadata: BuildMetadata | None,
 ) -> CoreMetadata:
     try:
-        static = static_metadata((path / "pyproject.toml").read_bytes())
+        static = static_metadata((tree / "pyproject.toml").read_bytes())
     except OSError:
         static = None
     if static is not None:
         return static
     if build_metadata is None:
         raise Unavailable(
-            f"only a build would tell what `{source.path}` needs",
+            f"only a build would tell what `{place}` needs",
             hint="allow builds, or state its version and dependencies in its `pyproject.toml`",
         )
     try:
         return parse_metadata(
-            build_metadata(Candidate(name=name, version=UNKNOWN_VERSION, source=source), path)
+            build_metadata(Candidate(name=name, version=UNKNOWN_VERSION, source=source), tree)
         )
     except MetadataError as error:
-        raise Unavailable(f"`{source.path}` builds with bad metadata: {error}") from error
+        raise Unavailable(f"`{place}` builds with bad metadata: {error}") from error
 
 
 def _archive_version(name: NormalizedName, filename: str, place: str) -> Version:

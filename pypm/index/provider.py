@@ -25,7 +25,8 @@ from pypm.errors import ConfigurationError
 from pypm.index.archives import Archives
 from pypm.index.cache import IndexCache
 from pypm.index.client import Client
-from pypm.index.direct import DirectOffer, path_offer, url_offer
+from pypm.index.direct import DirectOffer, git_offer, path_offer, url_offer
+from pypm.index.git import Repositories
 from pypm.index.locate import Locator
 from pypm.index.metadata import BuildMetadata, MetadataReader
 from pypm.index.offers import PageOffer, Rules, Shelf, parse_time
@@ -33,7 +34,7 @@ from pypm.index.once import Once
 from pypm.index.pages import Pages
 from pypm.index.walk import Walk
 from pypm.model.candidate import Candidate, CandidateMetadata
-from pypm.model.project import Index, IndexSource, PathSource, Source, UrlSource
+from pypm.model.project import Index, IndexSource, PathSource, Source, UrlSource, VcsSource
 from pypm.paths import Cache
 from pypm.resolve.provider import Offer, Unavailable
 
@@ -57,6 +58,8 @@ class ProviderSettings:
     no_build_package: frozenset[NormalizedName] = frozenset()
     no_binary: bool = False
     no_binary_package: frozenset[NormalizedName] = frozenset()
+    locked_commits: Mapping[VcsSource, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Commits of repositories that stay: by source, as `index.git.bare` gives it."""
 
 
 _OfferKey = tuple[NormalizedName, "Source | None"]
@@ -91,6 +94,11 @@ class IndexProvider:
         self._pages = Pages(client, index_cache)
         self._archives = Archives(client, index_cache, cache.wheels)
         self._reader = MetadataReader(client, index_cache, self._archives, build_metadata)
+        self._repositories = Repositories(
+            cache.repositories, offline=client.settings.offline, locked=settings.locked_commits
+        )
+        self._at_commits: dict[_OfferKey, DirectOffer] = {}
+        """By the source with its commit: what was offered for a branch, say."""
         self.locator = Locator(self._pages, index_cache)
         self._limit = _moment(settings.exclude_newer, "exclude-newer")
         self._limits = {
@@ -186,6 +194,10 @@ class IndexProvider:
             return url_offer(name, source, self._archives)
         if isinstance(source, PathSource):
             return path_offer(name, source, self._settings.root, self._archives, self._build_metadata)
+        if isinstance(source, VcsSource):
+            found = git_offer(name, source, self._repositories, self._build_metadata)
+            self._at_commits[name, found.only.source] = found
+            return found
         raise Unavailable(
             f"`{name}` comes from a {type(source).__name__.removesuffix('Source').lower()} source,"
             " which no index answers for"
@@ -249,7 +261,8 @@ class IndexProvider:
     def _find_metadata(self, candidate: Candidate) -> CandidateMetadata:
         core: CoreMetadata | None = None
         if not candidate.wheels and not candidate.sdists:
-            offer = self.offer(candidate.name, candidate.source)
+            key = candidate.name, candidate.source
+            offer = self._at_commits.get(key) or self.offer(*key)
             core = offer.metadata if isinstance(offer, DirectOffer) else None
         if core is None:
             core = self._reader.read(candidate)

@@ -66,8 +66,11 @@ class VcsSource:
     kind: Literal["git"]
     url: str
     revision: str | None = None
+    """A branch, a tag or a commit, as it was asked for."""
     subdirectory: str | None = None
     marker: Marker | None = None
+    commit: str | None = None
+    """What the revision means: the full object name, once it was looked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

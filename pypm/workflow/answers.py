@@ -15,7 +15,7 @@ from pypm.index.provider import IndexProvider, ProviderSettings
 from pypm.index.sizes import fill_sizes
 from pypm.model.artifact import IndexFile
 from pypm.model.lock import Lock
-from pypm.model.project import IndexSource, Project
+from pypm.model.project import IndexSource, Project, VcsSource
 from pypm.model.resolution import Pin, Resolution
 from pypm.workflow.context import Context
 from pypm.workflow.dates import absolute, end_of
@@ -26,7 +26,12 @@ _PYTHON_MINORS = range(8, 20)
 
 
 def open_provider(
-    context: Context, project: Project, build_metadata: BuildMetadata | None, *, refresh: bool = False
+    context: Context,
+    project: Project,
+    build_metadata: BuildMetadata | None,
+    *,
+    refresh: bool = False,
+    locked_commits: Mapping[VcsSource, str] | None = None,
 ) -> IndexProvider:
     """Return the provider that answers for `project`, whose date limit is absolute."""
     settings = project.settings
@@ -43,6 +48,7 @@ def open_provider(
             no_build_package=frozenset(settings.no_build_package),
             no_binary=settings.no_binary,
             no_binary_package=frozenset(settings.no_binary_package),
+            locked_commits=locked_commits or {},
         ),
         context.cache,
         build_metadata,

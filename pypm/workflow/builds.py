@@ -21,14 +21,14 @@ from pypm.build.project import editable_key, project_tree, sdist_key, tree_key
 from pypm.build.tree import SourceTree
 from pypm.digest import content_digest, sha256_file
 from pypm.environment.overlay import describe
-from pypm.errors import BuildError, ConfigurationError
+from pypm.errors import BuildError, LockError
 from pypm.files import remove_tree, storage_errors, write_atomically
 from pypm.isolation import BUILD_ENVIRONMENT, RunOptions
 from pypm.model.artifact import Sha256
 from pypm.model.candidate import Candidate
 from pypm.model.environment import Environment
 from pypm.model.plan import Pick
-from pypm.model.project import BuildSystem, PathSource, WorkspaceSource
+from pypm.model.project import BuildSystem, PathSource, VcsSource
 from pypm.model.wheel import StoredWheel
 from pypm.store.adoption import Expected
 from pypm.workflow.stages import Package, Stage, picked_package
@@ -62,6 +62,11 @@ class Builder:
     def find(self, pick: Pick) -> StoredWheel | None:
         """Return the wheel that an earlier run built from the same source and requirements, or None."""
         if pick.artifact is None:
+            if isinstance(pick.package.source, VcsSource):
+                # The commit says it all, so nothing needs to be there to look.
+                identity = _commit_identity(pick.package.source)
+                environment = self._remembered(identity)
+                return None if environment is None else self._built(sdist_key(identity, environment))
             source = self._tree_of(pick)
             editable = _is_editable(pick)
             environment = self._remembered(_tree_identity(source))
@@ -89,6 +94,12 @@ class Builder:
             IntegrityError: the sdist, or what the backend made of it, is not what the lock says.
         """
         subject = picked_package(self._supply.context.cache, pick)
+        if isinstance(pick.package.source, VcsSource):
+            commit = pick.package.source
+            source, identity = self._commit_tree(pick.package.name, commit), _commit_identity(commit)
+            environment = self._requirements(source, identity)
+            key = sdist_key(identity, environment)
+            return self._built(key) or self._make(source, environment, key, subject)
         if pick.artifact is None:
             source, editable = self._tree_of(pick), _is_editable(pick)
             environment = self._requirements(source, _tree_identity(source), editable=editable)
@@ -113,8 +124,10 @@ class Builder:
     def metadata(self, candidate: Candidate, place: Path) -> bytes:
         """Return the core metadata of a folder or sdist. Implements `index.metadata.BuildMetadata`."""
         from pypm.build.frontend import build_metadata
+        from pypm.index.direct import UNKNOWN_VERSION
 
-        subject = f"{candidate.name} {candidate.version}"
+        is_known = candidate.version != UNKNOWN_VERSION
+        subject = f"{candidate.name} {candidate.version}" if is_known else candidate.name
         with self._source(place, subject) as source:
             identity = _tree_identity(source) if place.is_dir() else sha256_file(place)
             environment = self._requirements(source, identity)
@@ -183,14 +196,20 @@ class Builder:
     def _tree_of(self, pick: Pick) -> SourceTree:
         source = pick.package.source
         if not isinstance(source, PathSource):
-            kind = "workspaces" if isinstance(source, WorkspaceSource) else "repositories"
-            raise ConfigurationError(
-                f"`{pick.package.name}` comes from one of the {kind}, which this pypm does not build yet",
-                reference="source-not-supported",
-                hint="depend on it by path or from an index",
+            raise LockError(
+                f"the lock has no file and no folder of `{pick.package.name}`",
+                reference="lock-invalid",
+                hint="make it anew with `pypm lock`",
             )
         root = self._supply.context.root / source.path
         return project_tree(root, name=pick.package.name, editable=source.editable)
+
+    def _commit_tree(self, name: NormalizedName, source: VcsSource) -> SourceTree:
+        from pypm.index.git import Repositories
+
+        context = self._supply.context
+        repositories = Repositories(context.cache.repositories, offline=context.settings.offline)
+        return project_tree(repositories.tree(source), name=name, editable=False)
 
     @contextmanager
     def _source(self, place: Path, subject: str) -> Iterator[SourceTree]:
@@ -302,6 +321,12 @@ def _is_editable(pick: Pick) -> bool:
 
 def _key_of_tree(source: SourceTree, environment: Environment, *, editable: bool) -> Sha256:
     return editable_key(source, environment) if editable else tree_key(source, environment)
+
+
+def _commit_identity(source: VcsSource) -> Sha256:
+    """What stands for the files of a commit, as the hash of an sdist does for its own."""
+    assert source.commit is not None
+    return content_digest({"git": source.url, "commit": source.commit, "below": source.subdirectory})
 
 
 def _tree_identity(source: SourceTree) -> Sha256:

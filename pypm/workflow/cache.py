@@ -122,6 +122,7 @@ def _buckets(cache: Cache) -> tuple[Path, ...]:
         cache.store,
         cache.index,
         cache.builds,
+        cache.repositories,
         cache.plans,
         cache.environments,
         cache.interpreters,
@@ -137,7 +138,7 @@ def _unused(cache: Cache, limit: float) -> Iterator[Path]:
     for layer in (*_children(cache.environments), *_children(cache.scripts), *_children(cache.plugins)):
         if layer.name != _LOCKS and _last_used(layer) < limit:
             yield layer
-    for bucket in (cache.wheels, cache.store, cache.builds):
+    for bucket in (cache.wheels, cache.store, cache.builds, cache.repositories):
         for entry in _children(bucket):
             for tree in _children(entry) if entry.name != _LOCKS else ():
                 if _last_used(tree) < limit:

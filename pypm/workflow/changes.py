@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from packaging.utils import NormalizedName
 
 from pypm.model.lock import Lock
+from pypm.model.project import VcsSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Change:
 
 
 def compare(before: Lock | None, after: Lock) -> tuple[Change, ...]:
-    """Return the packages whose versions differ, sorted by name."""
+    """Return the packages whose versions or commits differ, sorted by name."""
     old = _versions(before)
     new = _versions(after)
     return tuple(
@@ -48,5 +49,8 @@ def compare(before: Lock | None, after: Lock) -> tuple[Change, ...]:
 def _versions(lock: Lock | None) -> dict[NormalizedName, tuple[str, ...]]:
     found: dict[NormalizedName, list[str]] = defaultdict(list)
     for package in lock.packages if lock else ():
-        found[package.name].append(package.version or "(from its source)")
+        version = package.version or "(from its source)"
+        if isinstance(package.source, VcsSource) and package.source.commit is not None:
+            version += f" ({package.source.commit[:8]})"
+        found[package.name].append(version)
     return {name: tuple(versions) for name, versions in found.items()}

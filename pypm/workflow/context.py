@@ -92,7 +92,12 @@ class Context:
         path = project_file(self.root)
         with storage_errors(f"read `{path}`"):
             content = path.read_bytes()
-        return self._with_settings(parse_project(content, root=self.root))
+        project = self._with_settings(parse_project(content, root=self.root))
+        if b"workspace" not in content:
+            return project
+        from pypm.workflow.workspace import with_members
+
+        return with_members(project)
 
     @cached_property
     def indexes(self) -> tuple[Index, ...]:

@@ -115,6 +115,6 @@ def _requirement(package: LockedPackage) -> str:
     if isinstance(source, UrlSource):
         return f"{package.name} @ {source.url}"
     if isinstance(source, VcsSource):
-        revision = f"@{source.revision}" if source.revision else ""
+        revision = f"@{source.commit}" if source.commit else ""
         return f"{package.name} @ {source.kind}+{source.url}{revision}"
     return f"{package.name}=={package.version}"

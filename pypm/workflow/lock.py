@@ -9,7 +9,7 @@ from pathlib import Path
 from pypm.codec.lockfile import dump_lock, has_placeholders, load_lock
 from pypm.errors import IntegrityError, LockError
 from pypm.model.lock import Lock, LockedPlugin
-from pypm.model.project import IndexSource, UrlSource
+from pypm.model.project import IndexSource, UrlSource, VcsSource
 from pypm.paths import LOCK_FILE, SIGNATURE_FILE, signature_file
 from pypm.workflow.cache import in_use
 from pypm.workflow.changes import Change, compare
@@ -190,7 +190,7 @@ def _holds(context: Context, request: LockRequest, before: Lock) -> bool:
         return False
     places = [index.url for index in context.indexes if index.flat or not index.url.startswith("http")]
     return not places and all(
-        isinstance(package.source, IndexSource | UrlSource) for package in before.packages
+        isinstance(package.source, IndexSource | UrlSource | VcsSource) for package in before.packages
     )
 
 

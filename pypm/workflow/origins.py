@@ -15,7 +15,7 @@ from packaging.utils import NormalizedName
 
 from pypm.model.artifact import LockedArtifact
 from pypm.model.plan import Pick
-from pypm.model.project import PathSource, UrlSource
+from pypm.model.project import PathSource, UrlSource, VcsSource
 from pypm.workflow.context import Context
 from pypm.workflow.settings import without_login
 
@@ -34,6 +34,14 @@ def direct_urls(context: Context, picks: Iterable[Pick], project: NormalizedName
             origins[pick.package.name] = {
                 "url": without_login(source.url),
                 **_archive(pick.artifact),
+                **below,
+            }
+        elif isinstance(source, VcsSource):
+            below = {"subdirectory": source.subdirectory} if source.subdirectory else {}
+            asked = {"requested_revision": source.revision} if source.revision else {}
+            origins[pick.package.name] = {
+                "url": without_login(source.url),
+                "vcs_info": {"vcs": source.kind, "commit_id": source.commit, **asked},
                 **below,
             }
     if project is not None:

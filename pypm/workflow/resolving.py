@@ -20,9 +20,10 @@ from pypm.codec.lines import Asked, requirement_lines
 from pypm.codec.pyproject import content_hash
 from pypm.errors import UsageError
 from pypm.files import storage_errors
+from pypm.index.git import bare
 from pypm.model.artifact import Sha256
 from pypm.model.lock import Lock
-from pypm.model.project import Project
+from pypm.model.project import Project, VcsSource
 from pypm.paths import PROJECT_FILE, project_file
 from pypm.resolve.inputs import Inputs, Preference
 from pypm.workflow.answers import completed, open_provider, path_hint
@@ -53,7 +54,13 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
     with (
         _Building(context) as building,
         context.reporter.task("Resolving", project.name, unit="packages") as task,
-        open_provider(context, project, building.metadata, refresh=request.refresh) as provider,
+        open_provider(
+            context,
+            project,
+            building.metadata,
+            refresh=request.refresh,
+            locked_commits=_commits(before, inputs),
+        ) as provider,
     ):
         provider.walk(inputs)
         # Loaded while the first answers are on their way.
@@ -123,6 +130,17 @@ def _inputs(project: Project, before: Lock | None, request: LockRequest) -> Inpu
         upgrade=moving,
         upgrade_all=request.upgrade,
     )
+
+
+def _commits(before: Lock | None, inputs: Inputs) -> Mapping[VcsSource, str]:
+    """Return the commits that stay: a branch that went on is followed when its package is upgraded."""
+    return {
+        bare(package.source): package.source.commit
+        for package in (before.packages if before and not inputs.upgrade_all else ())
+        if package.name not in inputs.upgrade
+        and isinstance(package.source, VcsSource)
+        and package.source.commit is not None
+    }
 
 
 def _places(context: Context) -> Callable[..., str | None]:
