@@ -44,15 +44,13 @@ class Group:
         """Make it. Raises: SetupError."""
         self.name = f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}"
         self._places = places
-        self._guard = (0, -1)
-        made = []
+        # First of all, so that there is no moment at which a killed supervisor leaves a group behind.
+        self._guard = self._start_guard()
         try:
             for place in places:
                 _sweep(place.path)
                 os.mkdir(f"{place.path}/{self.name}", 0o755)
-                made.append(place)
         except OSError as error:
-            self._places = made
             self.remove()
             raise SetupError(
                 f"a control group cannot be made: {error}", stage="control group", errno=error.errno or 0
@@ -97,16 +95,10 @@ class Group:
                     counts[key] = number
         return counts
 
-    def guard(self, init: int) -> None:
-        """Fork a process that removes the group should the supervisor be killed. No thread may run yet."""
-        reading, writing = os.pipe()
-        watched = os.pidfd_open(init)
-        pid = os.fork()
-        if pid == 0:
-            self._clean_up_after(reading, watched)
-        os.close(reading)
-        os.close(watched)
-        self._guard = (pid, writing)
+    @property
+    def lifeline(self) -> int:
+        """What pid 1 must not keep: its end is that of the supervisor."""
+        return self._guard[1]
 
     def remove(self) -> None:
         """Kill what is still in it, and remove it; pid 1 is dead."""
@@ -117,13 +109,21 @@ class Group:
             os.waitpid(pid, 0)
             self._guard = (0, -1)
 
-    def _clean_up_after(self, lifeline: int, init: int) -> NoReturn:
-        """Wait for the end of the supervisor, then for that of pid 1, which it takes along."""
+    def _start_guard(self) -> tuple[int, int]:
+        """Fork a process that removes the group should the supervisor be killed; return it and its lifeline."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._clean_up_after(reading)
+        os.close(reading)
+        return pid, writing
+
+    def _clean_up_after(self, lifeline: int) -> NoReturn:
+        """Wait for the end of the supervisor, which takes pid 1 along."""
         try:
             os.setsid()
-            syscalls.close_all_but((lifeline, init))
+            syscalls.close_all_but((lifeline,))
             os.read(lifeline, 1)
-            syscalls.wait_readable(init)
             self._remove()
         finally:
             os._exit(0)

@@ -38,16 +38,15 @@ class Limiting:
             _fall_back(left, context, reasons)
             if self.group is not None:
                 context.given.group = self.group.name.encode()
+                context.given.private += (self.group.lifeline,)
                 self._entrances = context.given.entrances = self.group.entrances()
         except BaseException:
             self.close()
             raise
 
-    def begin(self, init: int) -> None:
-        """Have the group removed whatever happens; pid 1 was cloned, and no thread is there yet."""
+    def begin(self) -> None:
+        """Let go of what pid 1 has by now."""
         self._close_entrances()
-        if self.group is not None:
-            self.group.guard(init)
 
     def close(self) -> dict[str, int]:
         """Return what was counted, and remove the group. Pid 1 is dead, or was never cloned."""

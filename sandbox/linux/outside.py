@@ -73,9 +73,9 @@ class Outside:
         relay.left_bytes = self._limits.get("output_bytes")
 
     def begin(self, init: int) -> None:
-        """Start what runs beside the sandbox: a process that cleans up, then threads."""
+        """Start what runs beside the sandbox."""
         if self._limiting is not None:
-            self._limiting.begin(init)
+            self._limiting.begin()
         if self._output is not None:
             self._output.begin()
         if self._network is not None:
