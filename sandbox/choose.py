@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 import signal
 import sys
@@ -35,11 +34,25 @@ def choose_backend(policy: Policy) -> Backend:
 
 
 def _by_name(isolation: Isolation | None) -> Backend:
-    """None means the strongest."""
+    """None means the strongest of this platform."""
+    if sys.platform == "darwin" and isolation in (None, Isolation.SEATBELT):
+        from sandbox.macos.backend import Seatbelt
+
+        return Seatbelt()
+    if sys.platform == "win32" and isolation in (None, Isolation.JOB):
+        from sandbox.windows.backend import JobObject
+
+        return JobObject()
     if not sys.platform.startswith("linux"):
+        named = "no isolation" if isolation is None else f"no isolation `{isolation.value}`"
         raise UnsupportedError(
-            f"there is no sandbox for `{sys.platform}` in this version",
+            f"there is {named} on `{sys.platform}` in this version",
             hint="run it on Linux, or in a Linux container",
+        )
+    if isolation in (Isolation.SEATBELT, Isolation.JOB):
+        raise UnsupportedError(
+            f"the isolation `{isolation.value}` belongs to another system than Linux",
+            hint="leave it out for the strongest that there is here",
         )
     if isolation is Isolation.NONE:
         from sandbox.none import Unconfined
@@ -75,7 +88,7 @@ def prepare(policy: Policy) -> dict[str, Any]:
     It holds for this kind of machine and this version of the package; `replay` checks both.
     Raises: PolicyError, UnsupportedError.
     """
-    return choose_backend(policy).prepare(policy, os.uname().machine)
+    return choose_backend(policy).prepare(policy, platform.machine())
 
 
 def spawn(policy: Policy, command: Command) -> Process:

@@ -73,6 +73,10 @@ class Isolation(enum.Enum):
     NAMESPACES = "namespaces"
     LANDLOCK = "landlock"
     """For hosts that deny user namespaces: the host's own files at their own places, less promised."""
+    SEATBELT = "seatbelt"
+    """The strongest of macOS."""
+    JOB = "job"
+    """The strongest of Windows: no orphan and fewer rights, never hermetic."""
     NONE = "none"
 
     @property

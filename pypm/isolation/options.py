@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ class RunOptions:
     @property
     def in_place(self) -> bool:
         """Whether nothing can be mounted, so that the environment must lie on disk."""
-        return self.isolation is not None and self.isolation.in_place
+        if self.isolation is None:
+            return sys.platform != "linux"
+        return self.isolation.in_place
 
 
 def merge(base: RunOptions, over: RunOptions) -> RunOptions:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from pypm.digest import CHUNK_BYTES, Sha256
 from pypm.files import storage_errors
 
-_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

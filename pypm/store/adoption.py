@@ -253,7 +253,7 @@ def _write(tree_fd: int, path: str, content: bytes, mtime_ns: int) -> ManifestEn
     )
 
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 
 def open_tree(path: Path) -> int:

@@ -35,8 +35,12 @@ _LIMIT_HINTS = {
     "file_size_bytes": "`file-size` in [tool.pypm.sandbox.run] sets the limit",
     "output_bytes": "`output` in [tool.pypm.sandbox.run] sets the limit",
 }
-_ASKED_FOR = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT})
-"""Somebody ended the command and knows it."""
+_ASKED_FOR = frozenset(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGPIPE", "SIGQUIT")
+    if hasattr(signal, name)
+)
+"""Somebody ended the command and knows it. Windows has only the first two."""
 
 
 class Ended(Protocol):
