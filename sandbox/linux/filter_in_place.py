@@ -84,8 +84,10 @@ _SHARED = ("shmget", "shmat", "semget", "msgget", "mq_open")
 _ATTRIBUTES = ("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr")
 
 
-def program(machine: str, *, network: bool) -> bytes:
+def program(machine: str, *, network: bool, denied: tuple[str, ...] = ()) -> bytes:
     """The seccomp program for `machine`; sockets of the caller's network only if `network`.
+
+    `denied` names further calls, as with `seccomp.program`.
 
     Raises: UnsupportedError for a machine that the filter does not know.
     """
@@ -98,6 +100,6 @@ def program(machine: str, *, network: bool) -> bytes:
         *(Rule(numbers[name], errno.EACCES) for name in _SHARED),
         *(Rule(numbers[name], errno.EOPNOTSUPP) for name in (*_ATTRIBUTES, "setxattrat", "removexattrat")),
         Rule(numbers["file_setattr"], errno.ENOSYS),
-        *seccomp.rules(machine),
+        *seccomp.rules(machine, denied),
     )
     return assemble(seccomp.ARCHITECTURES[machine], LAST_KNOWN, errno.ENOSYS, rules)

@@ -102,7 +102,9 @@ def _payload(policy: Policy, machine: str) -> Iterator[op.Operation]:
     yield ("renounce",)
     yield ("wall", reach.rules(policy), network)
     yield op.enter()
-    yield ("filter", filter_in_place.program(machine, network=network), network)
+    # A share of the processors may be kept by naming some of them; then no other may be chosen inside.
+    denied = () if policy.limits.cpus is None else ("sched_setaffinity",)
+    yield ("filter", filter_in_place.program(machine, network=network, denied=denied), network)
 
 
 def _temporary_folder() -> str:

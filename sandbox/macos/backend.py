@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 
 from sandbox.backend import Coverage
-from sandbox.macos.child import ChildProcess
 from sandbox.command import Command
 from sandbox.errors import UnsupportedError
+from sandbox.macos.child import ChildProcess
 from sandbox.macos.seatbelt import profile
 from sandbox.policy import Guarantee, Isolation, Limits, MountKind, Policy, Terminal
 from sandbox.process import Process

@@ -27,13 +27,6 @@ def attempt(script: str, *mounts: Mount, cwd: str = "/", **fields: object) -> En
     return run_spawned(in_place(*mounts, **fields), python(script), cwd)
 
 
-def left_behind() -> list[str]:
-    """Private folders that are there now."""
-    import tempfile
-
-    return [path.name for path in Path(tempfile.gettempdir()).glob("sandbox-*")]
-
-
 @pytest.mark.parametrize("code", [0, 7, 124, 125])
 def test_the_commands_own_code(code: int) -> None:
     assert run_spawned(in_place(), shell(f"exit {code}")).returncode == code
@@ -219,6 +212,9 @@ def test_a_killed_supervisor_or_init_leaves_nothing(victim: str) -> None:
     process = sandbox.spawn(in_place(), command)
     os.close(write)
     home = os.read(read, 200).decode().strip()
+    deadline = time.monotonic() + 10
+    while len(alive(home)) < 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert len(alive(home)) >= 4
     pid = process.pid
     if victim == "init":
@@ -246,6 +242,13 @@ def test_the_time_is_up() -> None:
         in_place(limits=Limits(wall_clock_seconds=0.5)), Command(argv=shell("setsid sleep 300 & sleep 300"))
     )
     assert status.timed_out and status.returncode == 124
+
+
+def test_limits_of_the_whole_tree_and_of_the_output() -> None:
+    limits = Limits(output_bytes=1000, cpus=1)
+    command = "head -c 100000 /dev/zero; python3 -c 'import os; os.sched_setaffinity(0, {0})'"
+    ended = run_spawned(in_place(limits=limits), shell(command))
+    assert 0 < len(ended.stdout) <= 1000
 
 
 def test_privileges() -> None:
