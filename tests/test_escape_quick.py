@@ -14,6 +14,13 @@ from integration.escape.harness import Arena, Check, Result, attacks, attempt, r
 
 QUICK = (
     "device_attributes",
+    "listed_address",
+    "listed_dns_tunnel",
+    "listed_metadata",
+    "listed_odd_tcp",
+    "listed_other_port",
+    "listed_rebinding",
+    "listed_server_name",
     "environment_writes",
     "files_left_behind",
     "home_secrets",

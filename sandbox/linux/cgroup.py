@@ -110,7 +110,7 @@ class Group:
             self._guard = (0, -1)
 
     def _start_guard(self) -> tuple[int, int]:
-        """Fork a process that removes the group should the supervisor be killed; return it and its lifeline."""
+        """Fork a process that removes the group if the supervisor is killed; return it and its lifeline."""
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
