@@ -165,12 +165,12 @@ class Program:
         """Run a command to its end."""
         return finish(self.launch(*words, cache=cache, via=via))
 
-    def at(self, home: Path, **changes: object) -> Program:
+    def at(self, home: Path) -> Program:
         """Return the same program at work in another folder."""
-        environ = {
-            name: value.replace(os.fspath(self.home), os.fspath(home)) for name, value in self.environ.items()
-        }
-        return replace(self, home=home, environ=environ, **changes)  # type: ignore[arg-type]
+        old, new = os.fspath(self.home), os.fspath(home)
+        environ = {name: value.replace(old, new) for name, value in self.environ.items()}
+        argv = tuple(word.replace(old, new) for word in self.argv)
+        return replace(self, home=home, environ=environ, argv=argv)
 
 
 def finish(process: subprocess.Popen[str]) -> Done:
@@ -213,6 +213,7 @@ def uv(home: Path, server: IndexServer) -> Program:
         environ={
             **_environ("UV_"),
             "UV_CACHE_DIR": str(home / "cache"),
+            "UV_NO_CONFIG": "1",
             "UV_PYTHON_DOWNLOADS": "never",
             "UV_DEFAULT_INDEX": server.url,
             "UV_PYTHON": sys.executable,
@@ -235,6 +236,7 @@ def pip(home: Path, server: IndexServer, tools: Path) -> Program:
             **_environ("PIP_"),
             "PIP_CACHE_DIR": str(home / "cache"),
             "PIP_INDEX_URL": server.url,
+            "PIP_CONFIG_FILE": os.devnull,
             "PIP_RETRIES": "2",
         },
     )

@@ -7,7 +7,6 @@ import os
 import pwd
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +135,7 @@ class Conditions:
             environ={**program.environ, "LD_PRELOAD": str(library), "PYPM_CLOCK_SECONDS": str(_YEAR_SECONDS)},
         )
         wrong = [self._sync(ahead).wrong]
+        _move_into_the_future(program.cache)
         if self._is_ours:
             wrong.append(program.run("lock").wrong)
             wrong.append(program.run("lock", "--refresh").wrong)
@@ -171,7 +171,10 @@ class Conditions:
     def _imports(self, program: Program) -> str:
         call = [program.venv / "bin" / "python", "-c", "import a, b.deep.er, e"]
         done = subprocess.run(call, capture_output=True, text=True, check=False)
-        script = subprocess.run([program.venv / "bin" / "a"], capture_output=True, text=True, check=False)
+        try:
+            script = subprocess.run([program.venv / "bin" / "a"], capture_output=True, text=True, check=False)
+        except OSError as error:
+            return f"its programs do not start: {error.strerror}"
         if done.returncode or "A" in script.stdout:
             return done.stderr[-200:]
         return (
@@ -259,21 +262,15 @@ class Conditions:
         remove_tree(program.cache)
         for path in (program.home, program.project, *program.project.rglob("*")):
             os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
-        for folder in (program.home.parent, program.home):
+        # The trial's own folders were made for us alone.
+        for folder in (program.home, *program.home.parents[:3]):
             folder.chmod(0o755)
         options: dict[str, object] = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         program = replace(program, options=options, environ={**program.environ, "HOME": str(program.home)})
-        check = subprocess.run(
-            [sys.executable, "-c", "import pypm"],
-            user=user.pw_uid,
-            group=user.pw_gid,
-            env=program.environ,
-            cwd="/",
-            capture_output=True,
-            check=False,
-        )
-        if check.returncode:
-            return self._row(fault, 0, [], "that user cannot read this checkout")
+        try:
+            require(program.run("--version"))
+        except OSError:
+            return self._row(fault, 0, [], f"`{_NOBODY}` cannot execute this checkout's interpreter")
         done = self._sync(program)
         wrong = [done.wrong or difference(self._environment(program), self._clean)]
         if self._is_ours:
@@ -285,6 +282,18 @@ class Conditions:
             wrong.append(self._told("cache of another one", self._sync(program).wrong))
             program.cache.chmod(0o755)
         return self._row(fault, 1, wrong)
+
+
+def _move_into_the_future(cache: Path) -> None:
+    """Give the cache's files the times that the clock of then had shown; those of trees are fixed ones."""
+    for folder, folders, files in os.walk(cache):
+        if Path(folder).name == "store-v1":
+            folders.clear()
+        for name in files:
+            path = Path(folder, name)
+            status = path.lstat()
+            later = status.st_mtime_ns + _YEAR_SECONDS * 10**9
+            os.utime(path, ns=(later, later), follow_symlinks=False)
 
 
 @contextlib.contextmanager
@@ -301,6 +310,7 @@ def mounted(place: Path, kind: str, options: str) -> Iterator[None]:
 @contextlib.contextmanager
 def bound(place: Path, options: str) -> Iterator[None]:
     """Mount a folder over itself with other options for the block."""
+    place.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "--bind", place, place], check=True)
     try:
         subprocess.run(["mount", "-o", f"remount,bind,{options}", place], check=True)

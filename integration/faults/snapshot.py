@@ -11,7 +11,9 @@ from pathlib import Path
 Snapshot = dict[str, tuple[int, str]]
 """Path to mode, and hash of the content (or where a link leads)."""
 
-_UNFINISHED = re.compile(r".*\.(part|part\.json|tmp)|\..*\.[0-9a-f]{8}|[0-9a-f]{64}-[^.]+\.[0-9a-f]{8}")
+_UNFINISHED = re.compile(
+    r".*\.(part|part\.json|tmp)|\..*\.[0-9a-f]{8}|[0-9a-f]{64}-[^.]+\.[0-9a-f]{8}|[0-9a-f]{16}\.[0-9a-f]{8}"
+)
 
 
 def snapshot(folder: Path, *, bytecode: bool = True) -> Snapshot:

@@ -28,9 +28,10 @@ class Row:
         """What the table shows."""
         if not self.trials:
             return self.note or "-"
+        lost = min(len(self.wrong), self.trials)
         halfway = f", {self.halfway} half-made" if self.halfway else ""
         note = f" ({self.note})" if self.note else ""
-        return f"{len(self.wrong)} of {self.trials}{halfway}{note}"
+        return f"{lost} of {self.trials}{halfway}{note}"
 
     @property
     def failed(self) -> int:

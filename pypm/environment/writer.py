@@ -164,19 +164,26 @@ def _writing(
     It lies in the cache, so that nothing appears in the project; where the cache is read-only, the project's
     folder itself is locked.
     """
-    if not os.access(environment.base.parent, os.W_OK):
+    if _is_read_only(environment):
         return locked_folder(environment.location.parent, on_wait=on_wait)
     name = sha256_hex(os.fsencode(environment.location))
     return locked(environment.base.parent / "locks" / f"location-{name}.lock", on_wait=on_wait)
 
 
+def _is_read_only(environment: Environment) -> bool:
+    return not os.access(environment.base.parent, os.W_OK)
+
+
 def _staging_place(environment: Environment) -> Path:
     """Return where to stage: in the cache, from where one rename leads to the location, else beside it.
 
-    Another file system, or the same one mounted twice, takes no rename; nor does it take a hard link.
+    Another file system, or the same one mounted twice, takes no rename; nor does it take a hard link. A cache
+    that is read-only takes nothing.
     """
     location, suffix = environment.location, os.urandom(4).hex()
     hidden, beside = _hidden(environment, suffix), location.with_name(f"{location.name}.{suffix}")
+    if _is_read_only(environment):
+        return beside
     with storage_errors(f"write `{hidden}`"):
         hidden.mkdir(parents=True, exist_ok=True)
         try:

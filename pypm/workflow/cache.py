@@ -152,7 +152,8 @@ def _rests(cache: Cache) -> Iterator[Path]:
     for bucket in (cache.index, cache.plans):
         for folder, _, files in os.walk(bucket):
             yield from (Path(folder, name) for name in sorted(files) if _UNFINISHED.fullmatch(name))
-    yield from (entry for entry in _children(cache.environments) if "." in entry.name)
+    for folder_of_environments in (cache.environments, cache.environments / "staging"):
+        yield from (entry for entry in _children(folder_of_environments) if "." in entry.name)
     for bucket in (cache.scripts, cache.wheels, cache.interpreters):
         yield from (entry for entry in _children(bucket) if entry.name.startswith("."))
 
