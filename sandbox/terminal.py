@@ -121,7 +121,7 @@ class Relay:
         self._take_terminal()
 
     def _patience(self, left_seconds: float | None) -> float | None:
-        """Milliseconds to wait. A shell tells nobody that it brings a running job to the front: look for it."""
+        """Milliseconds to wait. A shell tells nobody that it brings a job to the front: look for it."""
         seconds = left_seconds
         if not self._is_in_front:
             seconds = _LOOK_SECONDS if left_seconds is None else min(left_seconds, _LOOK_SECONDS)

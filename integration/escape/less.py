@@ -25,6 +25,12 @@ OTHER_ENVIRONMENT = (
 )
 AS_ROOT = "the limit of processes does not count for root"
 
+NO_LIST = "a list of hosts wants a network namespace, so that it is refused"
+LISTED = (
+    *("listed_address", "listed_datagrams", "listed_dns_tunnel", "listed_metadata", "listed_odd_tcp"),
+    *("listed_other_port", "listed_rebinding", "listed_server_name"),
+)
+
 LESS: dict[str, dict[str, str]] = {
     "daemon": {"a daemon while*": ROOT_FOLDER},
     "device_attributes": {"chmod *": METADATA, "times of *": METADATA},
@@ -44,6 +50,7 @@ LESS: dict[str, dict[str, str]] = {
     "host_replaces_files": {"going on with another .venv *": OTHER_ENVIRONMENT},
     "host_sockets": {"a pathname socket of one's own": NO_PATHS},
     "kernel_settings": {"one's own name": OWN_PROC},
+    **{attack: {"came to its end": NO_LIST} for attack in LISTED},
     "magic_links": {"chmod of /proc/self/exe": METADATA},
     "mount_tree": {"looking at the mounts": OWN_PROC},
     "network": {"one's own loopback": SHARED_NETWORK},

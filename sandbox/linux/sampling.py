@@ -36,9 +36,11 @@ class Sampler:
     def _look(self, init: int) -> None:
         try:
             import psutil
-
+        except ImportError:
+            return
+        try:
             first = psutil.Process(init)
-        except (ImportError, psutil.Error):
+        except psutil.Error:
             return
         while not self._done.wait(_PERIOD_SECONDS):
             total = 0

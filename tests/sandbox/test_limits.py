@@ -17,6 +17,7 @@ import sandbox
 from sandbox import Command, Limits, Mount, Policy, run, spawn
 from sandbox.command import Reached
 from sandbox.linux import cgroup, cgroup_places
+from sandbox.linux.sampling import Sampler
 from tests.sandbox.conftest import ENVIRONMENT, ROOT, policy, run_replayed, shell
 
 pytestmark = pytest.mark.usefixtures("namespaces")
@@ -167,6 +168,13 @@ def test_without_a_group_memory_is_looked_at_now_and_then() -> None:
     code, _, measured, processes, peak = _without_groups(plan, *_python(child)).split()
     assert (code, measured, processes) == ("0", "samples", "1")
     assert int(peak) >= 60
+
+
+def test_without_psutil_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    sampler = Sampler()
+    sampler.begin(os.getpid())
+    assert sampler.close() == 0
 
 
 def test_output_is_cut_at_its_limit_and_exact_below_it() -> None:
