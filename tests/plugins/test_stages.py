@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from pypm.cli.app import main
+from pypm.codec.lockfile import dump_lock, load_lock
+from pypm.digest import sha256_hex
+from pypm.launch import replay
 from tests.plugins.bench import SOURCES, build, needs_compiler, needs_sandbox
 from tests.support.index_server import IndexServer, make_sdist, make_wheel
 
 pytestmark = [needs_sandbox, needs_compiler]
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PROJECT = """\
 [project]
 name = "p"
@@ -57,31 +58,37 @@ def recorder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(SOURCES / "recorder.c", tmp_path_factory.mktemp("recorder") / "pypm_recorder.so")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
 @dataclass(kw_only=True)
 class Place:
     """A project of its own with an index, a cache, and the commands that a user types."""
 
     root: Path
     server: IndexServer
-    environ: dict[str, str] = field(default_factory=dict)
+    capture: pytest.CaptureFixture[str]
+
+    @property
+    def cache(self) -> Path:
+        return self.root.parent / "cache"
 
     def project(self, settings: str, *dependencies: str, grants: str = "", package: bool = True) -> None:
         table = f"[tool.pypm.plugins.recorder]\n{grants}\n{settings}\n" if package else settings
         listed = ", ".join(f'"{name}"' for name in dependencies or ("a",))
         (self.root / "pyproject.toml").write_text(PROJECT.format(dependencies=listed, more=table))
 
-    def __call__(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "pypm", *words],
-            cwd=self.root,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-        return done
+    def __call__(self, *words: str, code: int = 0) -> Said:
+        self.capture.readouterr()
+        got = main(words)
+        told = self.capture.readouterr()
+        assert got == code, told.err
+        return Said(stdout=told.out, stderr=told.err)
 
     def told(self, *words: str, code: int = 0) -> list[str]:
         """Type a command; return what the recorder was told, a line a stage."""
@@ -94,24 +101,37 @@ class Place:
         return {str(path.relative_to(self.root)): path.read_bytes() for path in paths}
 
 
+@pytest.fixture(scope="session")
+def warm(recorder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a cache remembers of interpreters and descriptors, so that it is not asked for in every test."""
+    return tmp_path_factory.mktemp("warm")
+
+
 @pytest.fixture
-def place(tmp_path: Path, recorder: Path) -> Iterator[Place]:
-    root = tmp_path / "p"
+def place(
+    tmp_path: Path,
+    recorder: Path,
+    warm: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Place]:
+    root, cache = tmp_path / "p", tmp_path / "cache"
     (root / "plugins").mkdir(parents=True)
     shutil.copy(recorder, root / "plugins")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYPM_")}
-    environ |= {
-        "PYTHONPATH": str(CHECKOUT),
-        "PYPM_CACHE_DIR": str(tmp_path / "cache"),
-        "XDG_DATA_HOME": str(tmp_path / "data"),
-        "XDG_CONFIG_HOME": str(tmp_path / "config"),
-        "RECORDER_TOKEN": "t0ken",
-    }
+    shutil.copytree(warm, cache)
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PYPM_CACHE_DIR", str(cache))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("RECORDER_TOKEN", "t0ken")
     with IndexServer() as server:
         server.add("a", make_wheel("a", "1.0", requires=["b"], files={"a.py": b"print('a')\n"}))
         server.add("b", make_wheel("b", "2.0"))
-        environ["PYPM_DEFAULT_INDEX"] = server.url
-        yield Place(root=root, server=server, environ=environ)
+        monkeypatch.setenv("PYPM_DEFAULT_INDEX", server.url)
+        yield Place(root=root, server=server, capture=capsys)
+    for name in ("interpreters-v1", "plugins-v1"):
+        if not (warm / name).exists() and (cache / name).exists():
+            shutil.copytree(cache / name, warm / name, ignore=shutil.ignore_patterns("*.passed"))
 
 
 def stages(told: list[str]) -> list[str]:
@@ -171,8 +191,9 @@ def test_a_refusal_ends_the_command_and_is_met_again(place: Place, stage: str) -
         assert after.keys() - before.keys() <= {"pypm.lock"}
         assert (stage == "pre-lock") is ("pypm.lock" not in after)
         assert all(after[path] == before[path] for path in before)
-    cache = Path(place.environ["PYPM_CACHE_DIR"])
-    assert not [path for path in (cache / "scratch").iterdir() if path.name.startswith(("plugin", "offer"))]
+    assert not [
+        path for path in (place.cache / "scratch").iterdir() if path.name.startswith(("plugin", "offer"))
+    ]
 
 
 def test_an_error_that_ends_nothing_is_a_warning(place: Place) -> None:
@@ -230,15 +251,14 @@ def test_what_is_offered_is_not_downloaded(place: Place) -> None:
     place("sync")
     offers = place.root / "offers"
     offers.mkdir()
-    for archive in (Path(place.environ["PYPM_CACHE_DIR"]) / "wheels").glob("*/*/*.whl"):
+    for archive in (place.cache / "wheels").glob("*/*/*.whl"):
         shutil.copy(archive, offers)
     (offers / "b-2.0-py3-none-any.whl").write_bytes(b"poisoned")
     place.project(f'offers = "{offers}"', grants='allow-read = ["project"]')
     place("lock")
     for name in ("wheels", "store-v1"):
-        shutil.rmtree(Path(place.environ["PYPM_CACHE_DIR"]) / name, ignore_errors=True)
-    subprocess.run(["chmod", "-R", "u+w", place.environ["PYPM_CACHE_DIR"]], check=True)
-    shutil.rmtree(Path(place.environ["PYPM_CACHE_DIR"]) / "store-v1", ignore_errors=True)
+        subprocess.run(["chmod", "-R", "u+w", place.cache / name], check=True)
+        shutil.rmtree(place.cache / name)
     place.server.requests.clear()
     done = place("sync")
     assert "Took 1 of 2 artifacts from `recorder`" in done.stderr
@@ -246,3 +266,189 @@ def test_what_is_offered_is_not_downloaded(place: Place) -> None:
     fetched = [request.path for request in place.server.requests if request.path.endswith(".whl")]
     assert [path.rpartition("/")[2] for path in fetched if "b-2.0" in path] != []
     assert [path for path in fetched if "a-1.0" in path] == []
+
+
+# Pins ----------------------------------------------------------------------------------------------------
+
+
+def test_a_plugin_with_other_bytes_than_the_locked_ones_is_not_loaded(place: Place, recorder: Path) -> None:
+    place.project("")
+    said = place("lock").stderr
+    assert "Pinned the plugin `recorder`: pypm_recorder.so sha256:" in said
+    locked = (place.root / "pypm.lock").read_text()
+    assert str(place.root) not in locked
+    library = place.root / "plugins" / "pypm_recorder.so"
+    library.write_bytes(library.read_bytes() + b"changed")
+    for words in (("sync",), ("sync", "--locked"), ("sync", "--frozen"), ("run", "true")):
+        said = place(*words, code=3).stderr
+        assert "error: the plugin `recorder` is not the one that the lock names" in said
+        assert "hint: `pypm lock` pins the one that is there now, if you trust it" in said
+        assert "recorder: 1" not in said, "it was not loaded"
+    place.project("", "a", "b")
+    assert place("sync", code=3).stderr.count("not the one that the lock names") == 1, (
+        "nor by a lock on the way"
+    )
+    assert (place.root / "pypm.lock").read_text() == locked
+    place.project("")
+    assert "would change" in place("lock", "--check", code=1).stderr
+    assert "Pinned the plugin `recorder`" in place("lock").stderr
+    place("sync", "--locked")
+
+
+def test_pins_of_other_platforms_stay_and_where_a_file_lies_does_not_count(place: Place) -> None:
+    place.project("")
+    place("lock")
+    lock = load_lock((place.root / "pypm.lock").read_bytes())
+    (plugin,) = lock.plugins
+    (here,) = plugin.builds
+    assert (here.filename, here.origin) == ("pypm_recorder.so", "project")
+    elsewhere = replace(here, platform="linux-riscv64", sha256=sha256_hex(b"elsewhere"))
+    both = replace(plugin, builds=(elsewhere, here))
+    (place.root / "pypm.lock").write_bytes(dump_lock(replace(lock, plugins=(both,))))
+    place("lock", "--check")
+    user = place.root.parent / "data" / "pypm" / "plugins"
+    user.mkdir(parents=True)
+    shutil.move(place.root / "plugins" / "pypm_recorder.so", user)
+    place("sync", "--locked")
+    only = replace(plugin, builds=(elsewhere,))
+    (place.root / "pypm.lock").write_bytes(dump_lock(replace(lock, plugins=(only,))))
+    said = place("sync", "--frozen", code=3).stderr
+    assert "error: the lock does not vouch for the plugin `recorder`" in said
+    assert "locked for `linux-riscv64`" in said
+    place("lock")
+    (plugin,) = load_lock((place.root / "pypm.lock").read_bytes()).plugins
+    assert plugin.builds[0] == elsewhere
+    assert plugin.builds[1].origin == "user"
+
+
+def test_naming_a_plugin_makes_the_lock_stale(place: Place) -> None:
+    place.project("", package=False)
+    place("lock")
+    place.project("")
+    assert "is stale" in place("sync", "--locked", code=1).stderr
+    assert "error: the lock does not name the plugin `recorder`" in place("sync", "--frozen", code=3).stderr
+    place("sync")
+    place.project("option = 1", grants='allow-read = ["packages"]')
+    place("sync", "--locked")
+
+
+# The fast path -------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_no_plugin_wants_a_stage_of_stays_on_the_fast_path(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(SOURCES / "recorder.c", place.root / "plugins" / "pypm_recorder.so", "-DSTAGES=PYPM_POST_FETCH")
+    place.project("")
+    place("lock")
+    monkeypatch.setattr("sys.argv", ["pypm", "run", "true"])
+    place("run", "true")
+    assert len(list((place.cache / "plans-v1").iterdir())) == 1
+    assert replay(["run", "true"]) == 0
+    library = place.root / "plugins" / "pypm_recorder.so"
+    library.write_bytes(library.read_bytes() + b"changed")
+    assert replay(["run", "true"]) is None, "the whole program refuses it"
+    place("run", "true", code=3)
+
+
+# Consent -------------------------------------------------------------------------------------------------
+
+GRANTS = 'allow-env = ["RECORDER_*"]'
+
+
+def test_a_project_cannot_hand_out_what_is_the_users(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.project("", grants=GRANTS)
+    said = place("lock").stderr
+    assert "token=(null)" in said
+    assert "warning: the plugin `recorder` does without `env:RECORDER_TOKEN`: the project grants it" in said
+    assert "hint: `pypm plugin trust recorder` shows all of it and asks you" in said
+    assert "grants wait for your consent" in place("plugin", "list").stdout
+    said = place("plugin", "trust", "recorder", code=1)
+    assert "granted  the variables `RECORDER_*`" in said.stdout
+    assert "warning: nothing was changed" in said.stderr
+    place("plugin", "trust", "--yes", "recorder")
+    assert "token=t0ken" in place("lock").stderr
+    place.project("endpoint = 1", grants=GRANTS)
+    assert "token=(null)" in place("lock").stderr, "the options tell where it may go"
+    place.project("", grants=GRANTS)
+    assert "token=t0ken" in place("lock").stderr
+    place("plugin", "trust", "--withdraw", "recorder")
+    assert "token=(null)" in place("lock").stderr
+    token = place("plugin", "trust", "--show", "recorder").stdout.strip()
+    monkeypatch.setenv("PYPM_TRUST_PLUGINS", f"other, {token}")
+    assert "token=t0ken" in place("lock").stderr
+    place.project("endpoint = 1", grants=GRANTS)
+    assert "token=(null)" in place("lock").stderr
+    monkeypatch.setenv("PYPM_TRUST_PLUGINS", "recorder")
+    assert "token=t0ken" in place("lock").stderr
+    monkeypatch.setenv("PYPM_TRUST_PLUGINS", "recorder@yes")
+    assert "is neither `NAME` nor `NAME@TOKEN`" in place("lock", code=2).stderr
+
+
+def test_consent_is_to_one_place_and_one_content(place: Place, tmp_path: Path) -> None:
+    place.project("", grants=GRANTS)
+    place("plugin", "trust", "--yes", "recorder")
+    kept = tmp_path / "config" / "pypm" / "trusted-plugins.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    library = place.root / "plugins" / "pypm_recorder.so"
+    content = library.read_bytes()
+    library.write_bytes(content + b"changed")
+    assert "token=(null)" in place("lock").stderr
+    library.write_bytes(content)
+    other = tmp_path / "clone"
+    shutil.copytree(place.root, other)
+    assert "token=(null)" in place("--project", str(other), "lock").stderr
+    kept.chmod(0o666)
+    assert "can be written by other users, so no plugin is trusted" in place("lock", code=1).stderr
+    kept.chmod(0o600)
+    kept.write_text("[]")
+    assert "does not hold consents" in place("lock", code=1).stderr
+
+
+# In Python -----------------------------------------------------------------------------------------------
+
+PYTHON = b"""
+import dataclasses
+import needed
+
+class Plugin:
+    name, version = "snake", "1"
+    stages = ("pre-sync", "post-fetch", "post-sync")
+    permissions = ("read:packages",)
+
+    def hook(self, context, host):
+        frozen = dataclasses.is_dataclass(context) and context.__dataclass_params__.frozen
+        names = " ".join(package.name for package in context.packages)
+        host.log(f"{context.stage.value} {frozen} {needed.WORD}: {names}", level=2)
+        if dict(context.options).get("at") == context.stage.value:
+            host.diagnostic("no", hint="yes", package=context.packages[0])
+            return 1
+
+PLUGIN = Plugin()
+"""
+
+
+def test_a_plugin_in_a_package_of_the_lock(place: Place) -> None:
+    points = b"[pypm.plugins]\nsnake = snake:PLUGIN\n"
+    files = {"snake.py": PYTHON, "snake_plugin-1.0.dist-info/entry_points.txt": points}
+    place.server.add("snake-plugin", make_wheel("snake-plugin", "1.0", requires=["needed"], files=files))
+    place.server.add("needed", make_wheel("needed", "1.0", files={"needed.py": b"WORD = 'hello'\n"}))
+    table = '[tool.pypm.plugins.snake]\npackage = "snake-plugin"\nallow-read = ["packages"]\n'
+    place.project(table, package=False)
+    assert (
+        "`snake-plugin`, which is to bring the plugin `snake`, is not locked" in place("lock", code=1).stderr
+    )
+    place.project(table, "a", "snake-plugin", package=False)
+    assert "Pinned the plugin `snake`: the package snake-plugin" in place("lock").stderr
+    said = place("sync").stderr.splitlines()
+    told = [line.partition("snake: ")[2] for line in said if line.startswith("warning: snake: ")]
+    assert told == [
+        "pre-sync True hello: a b needed snake-plugin",
+        "post-fetch True hello: a b",
+        "post-fetch True hello: needed snake-plugin",
+        "post-sync True hello: ",
+    ]
+    place.project(table + 'at = "pre-sync"\n', "a", "snake-plugin", package=False)
+    assert (
+        "error: the plugin `snake` stopped at `pre-sync`: `a`: no\nhint: yes" in place("sync", code=1).stderr
+    )
