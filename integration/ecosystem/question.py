@@ -32,9 +32,12 @@ SAME_MEANING = {
     "prerelease": "prerelease",
     "required-environments": "required-environments",
     "resolution": "resolution",
-    "sources": "sources",
+    "workspace": "workspace",
 }
 """Settings of `[tool.uv]` and what `[tool.pypm]` calls them."""
+SOURCE_KEYS = (
+    "branch", "editable", "git", "index", "marker", "path", "rev", "subdirectory", "tag", "url", "workspace",
+)  # fmt: skip
 INDEX_KEYS = ("default", "explicit", "format", "name", "url")
 SKIPPED = (".git", ".venv", "node_modules", "pypm.lock", "uv.lock", "__pycache__")
 
@@ -53,6 +56,9 @@ class Question:
         """Copy the project with the completed pyproject.toml to `folder`; return that."""
         shutil.copytree(self.source, folder, symlinks=True, ignore=shutil.ignore_patterns(*SKIPPED))
         (folder / PYPROJECT).write_text(_document_text(self.document), encoding="utf-8")
+        for member in folder.rglob(PYPROJECT):
+            if member.parent != folder:
+                _translate_member(member)
         return folder
 
 
@@ -81,6 +87,18 @@ def read_question(source: Path) -> Question:
     return Question(name=source.name, source=source, requires_python=requires_python, document=document)
 
 
+def _translate_member(path: Path) -> None:
+    """Say to pypm what a member of a workspace says to uv; what is no TOML is left to the tools to refuse."""
+    try:
+        document = read_toml(path)
+    except ValueError:
+        return
+    tools = document.get("tool", {})
+    if "uv" in tools and "pypm" not in tools:
+        tools["pypm"] = translated(tools["uv"])
+        path.write_text(_document_text(document), encoding="utf-8")
+
+
 def _state_version(project: dict[str, Any]) -> None:
     """Give a version to a project whose version only its repository tells: no pin depends on it."""
     dynamic = project.get("dynamic", [])
@@ -95,10 +113,27 @@ def translated(theirs: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("environments", "required-environments"):
         if isinstance(ours.get(key), str):
             ours[key] = [ours[key]]
+    if "sources" in theirs:
+        ours["sources"] = {name: _sources(rows) for name, rows in theirs["sources"].items()}
+    if "conflicts" in theirs:
+        members = [[_conflict(member) for member in row] for row in theirs["conflicts"]]
+        ours["conflicts"] = [row for row in members if all(row)]
     indexes = theirs.get("index", [])
     if indexes:
         ours["index"] = [{key: entry[key] for key in INDEX_KEYS if key in entry} for entry in indexes]
     return ours
+
+
+def _sources(rows: Any) -> Any:
+    """Keep what both tools know of a source; `package` and `lfs`, say, change no pin."""
+    if isinstance(rows, list):
+        return [_sources(row) for row in rows]
+    return {key: rows[key] for key in SOURCE_KEYS if key in rows}
+
+
+def _conflict(member: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Conflicts of other members of a workspace are theirs."""
+    return {key: member[key] for key in ("extra", "group") if key in member} or None
 
 
 def _document_text(document: Mapping[str, Any]) -> str:

@@ -100,6 +100,12 @@ class Fork:
         solution = self.engine.solution
         decided = solution.decided
         bases = packages.bases
+        if not solution.pending:
+            return None
+        # Nearly always the first of all is ready; the others need not be looked at then.
+        first = self.priorities.first(solution.pending)
+        if bases[first] < 0 or bases[first] in decided:
+            return first
         ready = [p for p in solution.pending if (base := bases[p]) < 0 or base in decided]
         return self.priorities.first(ready) if ready else None
 

@@ -7,6 +7,7 @@ this, a resolver walks down all versions of one package to keep the newest of an
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 CONFLICT_THRESHOLD = 5
@@ -41,7 +42,7 @@ class Priorities:
         elif wanted < known[0]:
             self.order[package] = (wanted, known[1])
 
-    def first(self, pending: list[int]) -> int:
+    def first(self, pending: Iterable[int]) -> int:
         """Return the package to decide next."""
         return min(pending, key=self.order.__getitem__)
 

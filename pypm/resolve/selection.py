@@ -31,7 +31,7 @@ class Selection:
         self._direct = lowering.direct_names()
         self._locked: dict[NormalizedName, list[_Kept]] = {}
         """From the existing lock: kept wherever they fit."""
-        self._found: dict[tuple[NormalizedName, object], list[_Kept]] = {}
+        self._found: dict[tuple[NormalizedName, object], dict[Version, _Kept]] = {}
         """From forks that are solved already: fewer versions are better than newer ones in one fork."""
         if not inputs.upgrade_all:
             for name, preferences in inputs.preferences.items():
@@ -47,8 +47,10 @@ class Selection:
         another, and then each has a version of its own.
         """
         if self._settings.strategy != "lowest-direct":
-            kept = _Kept(version, region, False)
-            self._found.setdefault((package.name, package.source), []).append(kept)
+            rows = self._found.setdefault((package.name, package.source), {})
+            known = rows.get(version)
+            where = region if known is None else self._markers.diagram.disjoin(known.where, region)
+            rows[version] = _Kept(version, where, False)
 
     def in_order(self, package: Package, mask: int, region: int, *, direct: bool) -> Iterator[int]:
         """Yield the versions of a mask one bit at a time, the best first; some may come twice."""
@@ -65,9 +67,11 @@ class Selection:
 
     def _preferred(self, package: Package, mask: int, region: int, *, lowest: bool) -> Iterator[int]:
         """Yield what is kept: what this region used first, then what others use, the best version first."""
-        rows = [*self._locked.get(package.name, ()), *self._found.get((package.name, package.source), ())]
-        rows.sort(key=lambda kept: (kept.version, kept.from_lock), reverse=not lowest)
-        rows.sort(key=lambda kept: self._markers.diagram.disjoint(kept.where, region))
+        rows = [*self._locked.get(package.name, ())]
+        rows += self._found.get((package.name, package.source), {}).values()
+        if len(rows) > 1:
+            rows.sort(key=lambda kept: (kept.version, kept.from_lock), reverse=not lowest)
+            rows.sort(key=lambda kept: self._markers.diagram.disjoint(kept.where, region))
         versions = package.versions
         for kept in rows:
             # A pre-release that one fork needs says nothing about the others.

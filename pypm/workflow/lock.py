@@ -82,7 +82,8 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
         with in_use(context):
             after = _with_roots(context, request, after, before)
     after = _with_pins(context, request, after, before)
-    changed = read_lock_bytes(context) != dump_lock(after)
+    content = dump_lock(after)
+    changed = read_lock_bytes(context) != content
     changes = compare(before, after)
     count = len(after.packages)
     seconds = time.monotonic() - started
@@ -93,7 +94,7 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     if request.check and changed:
         reporter.warn(f"`{LOCK_FILE}` would change", hint="run `pypm lock` and commit the result")
     elif request.writes:
-        _write(context, request, after, changed=changed)
+        _write(context, request, after, content, changed=changed)
         context.stages.call(Stage.POST_LOCK, locked_packages(after))
     return LockOutcome(lock=after, changes=changes, changed=changed)
 
@@ -163,15 +164,15 @@ def _pins_only(lock: Lock) -> Lock:
     return replace(lock, packages=packages)
 
 
-def _write(context: Context, request: LockRequest, after: Lock, *, changed: bool) -> None:
+def _write(context: Context, request: LockRequest, after: Lock, content: bytes, *, changed: bool) -> None:
     """Write the lock and its signature; when it cannot be signed, nothing is written."""
     if request.sign:
-        signature = signed(context, dump_lock(after), request.key)
-        write_lock(context, after)
+        signature = signed(context, content, request.key)
+        write_lock(context, after, content)
         write_signature(context, signature)
         context.reporter.step("Signed", f"`{LOCK_FILE}` in `{SIGNATURE_FILE}`")
         return
-    write_lock(context, after)
+    write_lock(context, after, content)
     if changed and signature_file(context.root).exists():
         context.reporter.warn(
             f"`{SIGNATURE_FILE}` is of the earlier lock", hint="`pypm lock --sign` signs this one"

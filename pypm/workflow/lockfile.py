@@ -59,9 +59,12 @@ def fits(context: Context, lock: Lock) -> bool:
     return lock.content_hash == content_hash(context.project)
 
 
-def write_lock(context: Context, lock: Lock) -> bool:
-    """Write the lock in one rename, unless its bytes are there already; return whether it was written."""
-    content = dump_lock(lock)
+def write_lock(context: Context, lock: Lock, content: bytes | None = None) -> bool:
+    """Write the lock in one rename, unless its bytes are there already; return whether it was written.
+
+    `content` is the lock's text, where the caller has it.
+    """
+    content = content or dump_lock(lock)
     sweep_beside(context.lock_path)
     if read_lock_bytes(context) == content:
         return False

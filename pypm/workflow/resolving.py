@@ -52,7 +52,7 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
     project = replace(context.project, settings=replace(context.project.settings, exclude_newer=limit))
     inputs = replace(_inputs(project, before, request), place=_places(context))
     with (
-        _Building(context) as building,
+        Building(context) as building,
         context.reporter.task("Resolving", project.name, unit="packages") as task,
         open_provider(
             context,
@@ -72,7 +72,7 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
         return freeze(project, resolution, content_hash=wanted, exclude_newer=limit, path_hint=path_hint)
 
 
-class _Building:
+class Building:
     """Builds metadata. What that takes is loaded at the first build, which most locks never need."""
 
     def __init__(self, context: Context) -> None:
@@ -81,7 +81,7 @@ class _Building:
         self._supply: Supply | None = None
         self._builder: Builder | None = None
 
-    def __enter__(self) -> _Building:
+    def __enter__(self) -> Building:
         return self
 
     def __exit__(self, *failure: Any) -> None:
