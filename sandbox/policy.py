@@ -337,6 +337,7 @@ def _problems(policy: Policy) -> Iterator[str]:
     """Name everything that is wrong with `policy`, by the path of its field."""
     for index, mount in enumerate(policy.mounts):
         yield from (f"mounts[{index}].{problem}" for problem in _mount_problems(mount))
+    yield from _opened(policy.mounts)
     for index, (name, value) in enumerate(policy.environment):
         if not name or "=" in name or "\0" in name or "\0" in value:
             yield f"environment[{index}]: `{name}` is not a variable that an environment can hold"
@@ -355,6 +356,18 @@ def _problems(policy: Policy) -> Iterator[str]:
     yield from (f"network.{problem}" for problem in _network_problems(policy.network))
     if policy.network.kind is NetworkKind.HOSTS and "." in policy.hostname:
         yield f"hostname: `{policy.hostname}` has a dot, so programs would look names up in its domain"
+
+
+def _opened(mounts: tuple[Mount, ...]) -> Iterator[str]:
+    """Mounts that would uncover what an earlier one protects, by lying over it or inside it."""
+    protected: list[str] = []
+    for index, mount in enumerate(mounts):
+        if mount.kind is MountKind.PROTECT:
+            protected.append(mount.target)
+        elif mount.writable or mount.kind is MountKind.TMPFS:
+            for path in protected:
+                if _within(path, (mount.target,)) or _within(mount.target, (path,)):
+                    yield f"mounts[{index}].target: `{mount.target}` opens the protected `{path}` again"
 
 
 def _network_problems(network: _Network) -> Iterator[str]:

@@ -278,13 +278,31 @@ def test_explain_names_what_is_allowed_and_runs_nothing(pypm: Line) -> None:
     assert "network      the network of this machine" in out
     assert f"read         {pypm.root}" in out
     assert not (pypm.root / "x").exists()
-    assert json.loads(pypm("sandbox", "explain", "--json")[0])["hostname"] == "pypm"
+    told = json.loads(pypm("sandbox", "explain", "--json", "ls", "-l")[0])
+    assert (told["hostname"], told["command"], told["isolation"]) == ("pypm", ["ls", "-l"], "namespaces")
+    assert told["not_guaranteed"] == []
+    assert pypm("sandbox", "explain", "-m", "this")[0] == pypm("run", "--explain", "-m", "this")[0]
+
+
+@needs_sandbox
+def test_explain_says_what_a_weaker_isolation_does_not_promise(pypm: Line) -> None:
+    if not sandbox.probe().landlock:
+        pytest.skip(f"no Landlock rung here: {sandbox.probe().landlock_cause}")
+    out, _ = pypm("sandbox", "explain", "--isolation", "landlock", "ls")
+    assert "isolation    landlock (asked for by name)" in out
+    assert "not promised metadata" in out
+    told = json.loads(pypm("sandbox", "explain", "--isolation", "landlock", "--json", "ls")[0])
+    assert told["not_guaranteed"] == ["metadata"] and told["notes"]
 
 
 @needs_sandbox
 def test_sandbox_info(pypm: Line) -> None:
     assert json.loads(pypm("sandbox", "info", "--json")[0])["namespaces"] is True
     assert "namespaces" in pypm("sandbox", "info")[0]
+    rungs = json.loads(pypm("sandbox", "info", "--json")[0])["isolations"]
+    assert set(rungs) == {"namespaces", "landlock", "none"}
+    assert len(rungs["namespaces"]["guarantees"]) == len(sandbox.Guarantee)
+    assert rungs["none"]["guarantees"] == ["environment"]
 
 
 def test_completion_offers_commands(pypm: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pypm.isolation.protection import PROTECTED
 from pypm.isolation.values import MalformedError
+from sandbox import Mount, Policy, PolicyError
 
 _KERNEL = ("/proc", "/sys", "/dev")
 """Mounted by the sandbox itself; the host's own would show the host's processes and devices."""
@@ -38,6 +39,10 @@ class Boundary:
             raise MalformedError(f"names `{path}`, which the sandbox makes itself")
         if writable:
             self._check_writable(path, real)
+        try:
+            Policy(mounts=(Mount.bind(str(real), writable=writable),))
+        except PolicyError as error:
+            raise MalformedError(f"names `{path}`: {error.details[0].partition(': ')[2]}") from error
 
     def _check_writable(self, path: Path, real: Path) -> None:
         cache, home = self.cache.resolve(), self.home.resolve()

@@ -133,11 +133,18 @@ class _Reader:
 
     def paths(self, value: object, *, writable: bool) -> tuple[Path, ...]:
         found: list[Path] = []
+        problems: list[str] = []
         for item in _list(value):
-            path = parse_path(item, base=self.base, home=self.boundary.home)
-            self.boundary.check(path, writable=writable)
+            try:
+                path = parse_path(item, base=self.base, home=self.boundary.home)
+                self.boundary.check(path, writable=writable)
+            except MalformedError as problem:
+                problems.append(str(problem))
+                continue
             # A `..` is resolved only now, through links as the kernel would; a lexical one could lie.
             found.append(path.resolve() if ".." in path.parts else path)
+        if problems:
+            raise MalformedError("; it ".join(problems))
         return tuple(found)
 
 

@@ -94,7 +94,8 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         prepared = _placed(context, prepare(context, preparation), options)
         policy = _policy(context, prepared, options, os.environ)
         if request.explain:
-            return RunOutcome(exit_code=0, explanation="\n".join(explain(policy).lines()))
+            explanation = _explanation(context, policy, request)
+            return RunOutcome(exit_code=0, explanation="\n".join(explanation.lines()))
         context.stages.warm(Stage.PRE_RUN, Stage.POST_RUN)
         if preparation.lock is None and not context.stages.wants(Stage.PRE_RUN, Stage.POST_RUN):
             _keep_plan(context, prepared, options, policy)
@@ -161,7 +162,12 @@ def explained(context: Context, request: RunRequest) -> Explanation:
     context.settings = replace(context.settings, isolation=options.isolation)
     prepared = _placed(context, prepare(context, _preparation(request)), options)
     with isolation_errors():
-        return explain(_policy(context, prepared, options, os.environ))
+        return _explanation(context, _policy(context, prepared, options, os.environ), request)
+
+
+def _explanation(context: Context, policy: sandbox.Policy, request: RunRequest) -> Explanation:
+    words = plans.command_words(request.words, module=request.module)
+    return explain(policy, words, folder=_folder_inside(context))
 
 
 def _placed(context: Context, prepared: Prepared, options: RunOptions) -> Prepared:

@@ -41,6 +41,24 @@ def test_dangerous_mounts_are_refused_by_path(mount: Mount, problem: str) -> Non
     assert all(detail.startswith("mounts[1].") for detail in caught.value.details)
 
 
+@pytest.mark.parametrize(
+    "mount",
+    [
+        Mount.bind("/work/.git", writable=True),
+        Mount.bind("/work/.git/hooks", writable=True),
+        Mount.bind("/elsewhere", "/work", writable=True),
+        Mount.tmpfs("/work"),
+    ],
+)
+def test_a_mount_that_opens_again_what_was_protected_is_refused(mount: Mount) -> None:
+    before = (Mount.bind("/work", writable=True), Mount.protect("/work/.git"))
+    with pytest.raises(PolicyError, match=r"opens the protected `/work/.git` again") as caught:
+        Policy(mounts=(*before, mount))
+    assert caught.value.details[0].startswith("mounts[2].target: ")
+    assert Policy(mounts=(mount, *before)).mounts[0] == mount, "what comes before is protected itself"
+    assert Policy(mounts=(*before, Mount.bind("/work/.github", writable=True)))
+
+
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(PolicyError) as caught:
         Policy(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -22,39 +21,37 @@ def command() -> None:
 @click.pass_obj
 def info(invocation: Invocation, as_json: bool) -> int:
     """Try what this machine can enforce, and say why not where it cannot; exit 1 when it cannot."""
-    from pypm.workflow.host import probe_host
+    from pypm.workflow.host import report_host
 
-    host = probe_host()
+    report = report_host()
     if as_json:
-        invocation.console.data_json(asdict(host))
-        return 0 if host.namespaces else 1
-    lines = {
-        "platform": f"{host.platform} {host.machine}, kernel {host.kernel}",
-        "isolation": "namespaces" if host.namespaces else "not available",
-        "own /proc": _yes(host.process_view),
-        "layers": _yes(host.overlay),
-        "landlock": f"ABI {host.landlock_abi}" if host.landlock_abi else "no",
-    }
-    for name, value in lines.items():
-        invocation.console.data(f"{name:<12} {value}")
-    if host.cause is not None:
-        invocation.console.warn(host.cause, hint=host.mend)
-    return 0 if host.namespaces else 1
+        invocation.console.data_json(report.to_plain())
+    else:
+        for line in report.lines():
+            invocation.console.data(line)
+        if report.host.cause is not None:
+            invocation.console.warn(report.host.cause, hint=report.host.mend)
+    return 0 if report.is_strongest else 1
 
 
-@command.command(cls=SandboxedCommand)
+@command.command(cls=SandboxedCommand, context_settings={"allow_interspersed_args": False})
+@flag("-m", "--module", is_flag=True, help="COMMAND is a module: `python -m COMMAND`.")
 @selection_flags
 @sandbox_flags
 @flag("--profile", default="run", metavar="NAME", help="Explain this profile of [tool.pypm.sandbox].")
 @json_flag
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ARGS]...]")
 @click.pass_obj
-def explain(invocation: Invocation, /, profile: str, as_json: bool, **flags: Any) -> None:
-    """Print the exact policy that a command of the project would get."""
+def explain(
+    invocation: Invocation, /, words: tuple[str, ...], module: bool, profile: str, as_json: bool, **flags: Any
+) -> None:
+    """Print the exact policy that COMMAND would get, as `pypm run --explain COMMAND` does; nothing is run."""
     from pypm.cli.commands.run import selection_request
     from pypm.workflow.run import RunRequest, explained
 
     request = RunRequest(
-        words=("true",),
+        words=words or ("true",),
+        module=module,
         selection=selection_request(flags),
         profile=profile,
         sandbox=sandbox_values(flags),
@@ -67,7 +64,3 @@ def explain(invocation: Invocation, /, profile: str, as_json: bool, **flags: Any
     else:
         for line in explanation.lines():
             invocation.console.data(line)
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
