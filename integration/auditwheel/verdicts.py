@@ -44,9 +44,13 @@ def strictest(name: str) -> tuple[str, tuple[int, int], str] | None:
 
 
 def pypa(program: Path, wheel: Path) -> Verdict:
-    """Run PyPA's program: the tag that it finds must be as strict as the wheel's own, or stricter."""
+    """Run PyPA's program: the tag that it finds must be as strict as the wheel's own, or stricter.
+
+    It is given no folder of this machine to find libraries in: what is installed here says nothing of a wheel,
+    and it trips over linker scripts such as `libc.so` of the C compiler.
+    """
     done = subprocess.run(
-        [str(program), "show", "--json", "--disable-isa-ext-check", str(wheel)],
+        [str(program), "show", "--json", "--disable-isa-ext-check", "--ldpaths", "/nowhere", str(wheel)],
         capture_output=True,
         text=True,
         check=False,

@@ -61,7 +61,7 @@ RETAGGED = (
     ("numpy-2.3.2-cp311-cp311-musllinux", "manylinux_2_28_x86_64"),
     ("numpy-1.26.4-cp311-cp311-manylinux_2_17_aarch64", "manylinux_2_17_x86_64"),
     ("cryptography-45.0.5-cp311-abi3-manylinux_2_34", "manylinux_2_28_x86_64"),
-    ("cryptography-45.0.5-cp37-abi3-manylinux_2_31", "manylinux_2_17_armv7l"),
+    ("cryptography-45.0.5-cp37-abi3-manylinux_2_28_armv7l", "manylinux_2_17_armv7l"),
     ("pyarrow-18.1.0-cp311-cp311-manylinux_2_28_x86_64", "manylinux_2_17_x86_64"),
     ("cffi-1.17.1-cp311-cp311-manylinux_2_17_s390x", "manylinux_2_28_s390x"),
     ("cffi-1.17.1-cp311-cp311-manylinux_2_12_i686", "manylinux_2_5_i686"),
@@ -97,9 +97,12 @@ def download(python: Path, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for line in REAL.strip().splitlines():
         requirement, tag, version, abi = line.split()
+        if (folder / f"{requirement}-{tag}.done").exists():
+            continue
         argv = [str(python), "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps"]
         argv += ["--only-binary=:all:", "--implementation", "cp", "--python-version", version, "--abi", abi]
         subprocess.run([*argv, "--platform", tag, "-d", str(folder), requirement], check=True)
+        (folder / f"{requirement}-{tag}.done").touch()
     return sorted(folder.glob("*.whl"))
 
 

@@ -1,0 +1,109 @@
+"""The same with the commands that a person types: `pypm sync` on machines that share nothing but a bucket."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from integration.peers import PYPM
+from integration.s3cache.server import S3Server
+from pypm.files import remove_tree
+
+_TOOK = re.compile(r"Took (\d+) of (\d+) artifacts? from `s3cache`")
+_STORED = re.compile(r"artifacts stored in `wheels`: (\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced:
+    """What one `pypm sync` did."""
+
+    seconds: float
+    digest: str
+    """Of the environment."""
+    from_bucket: int
+    stored: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A locked project, checked out on many machines."""
+
+    source: Path
+    """A folder with pyproject.toml and pypm.lock, without plugins."""
+    place: Path
+
+    def sync(self, name: str, server: S3Server | None, **options: str) -> Synced:
+        """Check it out on a new machine with an empty cache and sync; without a server from the index alone."""
+        folder, cache = self.place / name, self.place / f"{name}-cache"
+        folder.mkdir(parents=True)
+        text = (self.source / "pyproject.toml").read_text(encoding="utf-8")
+        if server is not None:
+            text += _table(server, options)
+        (folder / "pyproject.toml").write_text(text, encoding="utf-8")
+        shutil.copy(self.source / "pypm.lock", folder)
+        keys = {} if server is None else {**server.writer, "PYPM_TRUST_PLUGINS": "s3cache"}
+        environment = {**os.environ, **keys, "PYPM_CACHE_DIR": str(cache)}
+        if server is not None:
+            _run(folder, environment, "lock")  # Pins the plugin; the packages stay as they are.
+        started = time.monotonic()
+        done = _run(folder, environment, "sync", "--locked", "-v")
+        seconds = time.monotonic() - started
+        said = done.stderr + done.stdout
+        assert not any(key in said for key in keys.values() if len(key) > 20), "a key was shown"
+        took, stored = _TOOK.search(said), _STORED.search(said)
+        return Synced(
+            seconds=seconds,
+            digest=done.stdout.strip().splitlines()[-1],
+            from_bucket=int(took[1]) if took else 0,
+            stored=int(stored[1]) if stored else 0,
+            said=said,
+        )
+
+    def forget(self, *names: str) -> None:
+        """Take machines away."""
+        for name in names:
+            remove_tree(self.place / name)
+            remove_tree(self.place / f"{name}-cache")
+
+
+def cold_machines(project: Project, server: S3Server, rounds: int) -> Iterator[tuple[Synced, Synced]]:
+    """Yield pairs of syncs with an empty cache, in turn: from the index alone, and from a bucket that is full."""
+    server.empty()
+    first = project.sync("first", server)
+    assert first.stored > 0, first.said
+    for number in range(rounds):
+        names = (f"index-{number}", f"bucket-{number}")
+        pair = (project.sync(names[0], None), project.sync(names[1], server))
+        assert pair[0].digest == pair[1].digest == first.digest, "the same environment either way"
+        yield pair
+        project.forget(*names)
+    project.forget("first")
+
+
+def _table(server: S3Server, options: dict[str, str]) -> str:
+    place = server.endpoint.partition("://")[2]
+    more = "".join(f"{key} = {value}\n" for key, value in options.items())
+    return f"""
+[tool.pypm.plugins.s3cache]
+bucket = "wheels"
+endpoint = "{server.endpoint}"
+region = "us-east-1"
+allow-net = ["{place}"]
+allow-env = ["AWS_*"]
+allow-read = ["packages"]
+{more}"""
+
+
+def _run(folder: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [str(PYPM), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
