@@ -46,7 +46,7 @@ def strictest(name: str) -> tuple[str, tuple[int, int], str] | None:
 def pypa(program: Path, wheel: Path) -> Verdict:
     """Run PyPA's program: the tag that it finds must be as strict as the wheel's own, or stricter.
 
-    It is given no folder of this machine to find libraries in: what is installed here says nothing of a wheel,
+    It is given no folder of this machine to find libraries in: what is installed here says nothing of it,
     and it trips over linker scripts such as `libc.so` of the C compiler.
     """
     done = subprocess.run(

@@ -40,7 +40,7 @@ class Project:
     place: Path
 
     def sync(self, name: str, server: S3Server | None, **options: str) -> Synced:
-        """Check it out on a new machine with an empty cache and sync; without a server from the index alone."""
+        """Check it out on a new machine with an empty cache and sync; no server: from the index alone."""
         folder, cache = self.place / name, self.place / f"{name}-cache"
         folder.mkdir(parents=True)
         text = (self.source / "pyproject.toml").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ class Project:
 
 
 def cold_machines(project: Project, server: S3Server, rounds: int) -> Iterator[tuple[Synced, Synced]]:
-    """Yield pairs of syncs with an empty cache, in turn: from the index alone, and from a bucket that is full."""
+    """Yield pairs of syncs with an empty cache, in turn: from the index alone, and from a full bucket."""
     server.empty()
     first = project.sync("first", server)
     assert first.stored > 0, first.said

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pypm.isolation.values import parse_host
 from pypm.plugins import policy
-from pypm.plugins.found import SearchPath, find
+from pypm.plugins.found import NativeFound, SearchPath, find
 from pypm.plugins.inside.context import Context, Package, Stage
 from pypm.plugins.permissions import Grants
 from pypm.plugins.policy import Surroundings
@@ -136,6 +136,7 @@ class Machine:
             options=tuple(sorted(options.items())),
         )
         found = find("s3cache", SearchPath(folders=(self.plugins,)))
+        assert isinstance(found, NativeFound), "it was built a moment ago"
         chosen = choose(
             enabled, found, around, variables={**os.environ, **self.keys}, kept=self.plugins / "kept"
         )
