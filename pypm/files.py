@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pypm.errors import StorageError
+from pypm.flock import clear_signature, holder_of, sign, try_lock, try_lock_whole, unlock
 
 _HINTS = {
     errno.ENOSPC: "free some space; `pypm cache prune` removes what no project has used lately",
@@ -105,7 +106,7 @@ def _open_beside(path: Path, mode: int) -> tuple[Path, int]:
         try:
             # A sweep may come between the two calls; then this file is its, and another one is made.
             if _LOCKS_OPEN_FILES and not (
-                _try_lock(descriptor, shared=False) and os.fstat(descriptor).st_nlink
+                try_lock(descriptor, shared=False) and os.fstat(descriptor).st_nlink
             ):
                 os.close(descriptor)
                 continue
@@ -126,7 +127,7 @@ def sweep_beside(path: Path) -> None:
         for beside in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
             descriptor = os.open(beside, os.O_RDWR | os.O_NOFOLLOW)
             try:
-                if _try_lock(descriptor, shared=False):
+                if try_lock(descriptor, shared=False):
                     beside.unlink()
             finally:
                 os.close(descriptor)
@@ -186,8 +187,8 @@ def locked(
         if not shared:
             # Unlocking explicitly matters: a child that was forked meanwhile shares the lock with us.
             with contextlib.suppress(OSError):
-                os.ftruncate(descriptor, _RESERVED_BYTES)
-        _unlock(descriptor)
+                clear_signature(descriptor)
+        unlock(descriptor)
         os.close(descriptor)
 
 
@@ -230,7 +231,7 @@ def locked_whole(path: Path, *, on_wait: Callable[[str], None] | None = None) ->
     try:
         waiting = _Waiting(on_wait)
         with storage_errors(f"lock `{path}`"):
-            while not _try_lock_whole(descriptor):
+            while not try_lock_whole(descriptor):
                 waiting.tell(descriptor)
                 time.sleep(_LONGEST_PAUSE_SECONDS)
         yield
@@ -254,7 +255,7 @@ def _acquire(
             # Between our open and our lock, another process may have removed the file (a cache that is
             # pruned): then we hold a lock on a file that nobody else will find.
             if _is_same_file(descriptor, path):
-                _sign(descriptor)
+                sign(descriptor)
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -271,16 +272,16 @@ class _Waiting:
 
     def tell(self, descriptor: int) -> None:
         if self._on_wait is not None and time.monotonic() - self._since >= _MOMENT_SECONDS:
-            self._on_wait(_holder(descriptor))
+            self._on_wait(holder_of(descriptor))
             self._on_wait = None
 
 
 def _wait(descriptor: int, path: Path, shared: bool, deadline: float | None, waiting: _Waiting) -> None:
     pause_seconds = _SHORTEST_PAUSE_SECONDS
-    while not _try_lock(descriptor, shared=shared):
+    while not try_lock(descriptor, shared=shared):
         if deadline is not None and time.monotonic() >= deadline:
             raise StorageError(
-                f"`{path}` is still locked by {_holder(descriptor)}",
+                f"`{path}` is still locked by {holder_of(descriptor)}",
                 reference="lock-timeout",
                 hint="wait for that process to end, or end it",
             )
@@ -294,104 +295,6 @@ def _is_same_file(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-_RESERVED_BYTES = 1
-"""The first byte is what Windows locks, and a locked byte cannot be read there; the holder's name follows."""
-
-
-def _sign(descriptor: int) -> None:
-    program = Path(sys.argv[0]).name if sys.argv and sys.argv[0] else "python"
-    command = " ".join([program, *sys.argv[1:2]])
-    line = f"process {os.getpid()} ({command})\n".encode("utf-8", "backslashreplace")
-    os.ftruncate(descriptor, _RESERVED_BYTES)
-    os.lseek(descriptor, _RESERVED_BYTES, os.SEEK_SET)
-    os.write(descriptor, line)
-
-
-def _holder(descriptor: int) -> str:
-    """Name who holds the lock now: the kernel's word where it gives one, else who signed last.
-
-    Of several shared holders the last to sign may be gone while another still stands.
-    """
-    process = _holding_process(descriptor)
-    if process is not None:
-        return process
-    os.lseek(descriptor, _RESERVED_BYTES, os.SEEK_SET)
-    line = os.read(descriptor, 512).decode("utf-8", "replace").strip()
-    return line or "another process"
-
-
-def _holding_process(descriptor: int) -> str | None:
-    """Find a holder in `/proc/locks`; None where there is no such list, or the holder is not visible.
-
-    Source: proc_locks(5): `1: FLOCK|POSIX ADVISORY WRITE <pid> <device>:<inode> <start> <end>`.
-    """
-    inode = str(os.fstat(descriptor).st_ino)
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/locks").read_text("ascii").splitlines():
-            words = line.split()
-            if (
-                words[1] in {"FLOCK", "POSIX"}
-                and words[5].rpartition(":")[2] == inode
-                and words[4] != str(os.getpid())
-            ):
-                words_of_it = Path(f"/proc/{words[4]}/cmdline").read_bytes().split(b"\0")[:-1]
-                command = b" ".join(words_of_it).decode("utf-8", "replace")
-                return f"process {words[4]} ({_readable_command(command)})" if command else None
-    return None
-
-
-def _readable_command(command: str) -> str:
-    """Return a command line without the interpreter before it, and not longer than it need be."""
-    words = command.split(" ")
-    for position, word in enumerate(words[:4]):
-        if Path(word).name == "pypm":
-            words = ["pypm", *words[position + 1 :]]
-            break
-    text = " ".join(words)
-    return text if len(text) <= 80 else f"{text[:79]}…"
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int, *, shared: bool) -> bool:
-        # The C runtime's byte locks are exclusive only: shared holders wait for each other there.
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, _RESERVED_BYTES)
-        except OSError as error:
-            if error.errno in {errno.EACCES, errno.EDEADLK}:
-                return False
-            raise
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, _RESERVED_BYTES)
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int, *, shared: bool) -> bool:
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _unlock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def _try_lock_whole(descriptor: int) -> bool:
-        try:
-            os.lockf(descriptor, os.F_TLOCK, 0)
-        except OSError as error:
-            if error.errno in {errno.EACCES, errno.EAGAIN}:
-                return False
-            raise
-        return True
 
 
 def remove_tree(path: Path) -> None:

@@ -17,6 +17,7 @@ PYPM_FLOORS = {
     "": 0,  # pypm/__init__.py: the version and nothing else
     "errors": 0,
     "paths": 0,
+    "flock": 0,
     "files": 0,
     "digest": 0,
     "bundle": 0,
@@ -35,7 +36,7 @@ PYPM_FLOORS = {
     "launch": 7,
     "__main__": 8,
 }
-FLOOR_ZERO_ORDER = ["", "errors", "paths", "files", "digest", "bundle"]
+FLOOR_ZERO_ORDER = ["", "errors", "paths", "flock", "files", "digest", "bundle"]
 """On floor zero each file is its own room; these may build on those before them."""
 
 SANDBOX_FLOORS = {

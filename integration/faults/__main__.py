@@ -12,6 +12,7 @@ import argparse
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from pypm.files import remove_tree
 from tests.support.index_server import IndexServer
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h: orphans of what is started here become our children
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h: no section outlives the whole run
 _WHOLE_MINUTES = 20
 _QUICK = ("kills-at-calls", "crowd")
 
@@ -122,7 +124,9 @@ def _started(options: argparse.Namespace, place: Path, section: Section) -> list
 
 
 def _run_section(options: argparse.Namespace) -> int:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    library = ctypes.CDLL(None, use_errno=True)
+    library.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     section = next(section for section in sections() if section.key == options.section)
     with IndexServer() as server:
         setup = Setup(

@@ -244,7 +244,8 @@ class Boundaries:
             return
         if not phase.writes_lock:
             yield difference(trees(program.cache), self._trees)
-        yield program.run("cache", "prune").wrong
+        if unfinished(program.cache, program.project):
+            yield program.run("cache", "prune").wrong
         yield from (f"left behind: {name}" for name in unfinished(program.cache, program.project))
 
     def _environment(self) -> Snapshot:
