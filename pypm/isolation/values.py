@@ -58,7 +58,7 @@ def parse_host(text: object) -> HostPort:
     """
     if not isinstance(text, str) or not text:
         raise MalformedError('must name hosts such as "api.example.com" or "api.example.com:8443"')
-    if "/" in text and "://" not in text:
+    if "/" in text:
         return HostPort(host=_private_network(text))
     host, port = _split_port(text)
     try:
@@ -95,7 +95,18 @@ def _host_name(host: str, text: str) -> str:
     return host.rstrip(".").lower()
 
 
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _private_network(text: str) -> str:
+    before = text.partition("/")[0]
+    if not _is_address(before):
+        raise MalformedError(f"has no valid host name in `{text}`; write the name without scheme and path")
     try:
         found = ip_network(text)
     except ValueError as error:
