@@ -31,7 +31,7 @@ demo: setup ## Lock, sync and run a small real project; show what is allowed and
 canary: setup ## integration/my-lib: install, run, test, type-check, uninstall, and install again
 	@$(BIN)/python -m integration.canary
 
-bench: setup ## Ratios beside uv and bubblewrap, measured in turn in one run
+bench: setup ## Ratios beside uv and bubblewrap, measured in turn (`python -m integration.bench --heavy` has torch, too)
 	@$(BIN)/python -m integration.bench
 
 escape: setup ## Programs that try to get out of the sandbox, beside bubblewrap with its usual flags

@@ -1,13 +1,19 @@
-"""Timing two commands in turn, so that what the machine does to one it does to the other."""
+"""Measuring two commands in turn, so that what the machine does to one it does to the other."""
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Quantity = Literal["seconds", "bytes"]
+"""Wall-clock time, or the peak memory of the largest process."""
 
 
 def nothing() -> None:
@@ -18,24 +24,23 @@ def nothing() -> None:
 class Contender:
     """One program doing the row's work."""
 
-    name: str
     argv: tuple[str | Path, ...]
     folder: Path
     environment: Mapping[str, str]
     prepare: Callable[[], None] = nothing
-    """Puts the world into the state that the row starts from; not timed."""
+    """Puts the world into the state that the row starts from; not measured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """Seconds, pair by pair."""
+    """What was measured, pair by pair, in seconds or bytes."""
 
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """Median of the pairs' ratios: below one, pypm is the faster."""
+        """Median of the pairs' ratios: below one, pypm needs less."""
         return statistics.median(self.ratios)
 
     @property
@@ -43,45 +48,52 @@ class Measurement:
         return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
     @property
-    def noise(self) -> float:
-        """Half the interquartile range of the ratios."""
+    def spread(self) -> float:
+        """Half the interquartile range of the ratios; of fewer than four, half of the whole range."""
         if len(self.ratios) < 4:
-            return max(self.ratios) - min(self.ratios)
+            return (max(self.ratios) - min(self.ratios)) / 2
         low, _, high = statistics.quantiles(self.ratios, n=4)
         return (high - low) / 2
 
 
-def seconds(contender: Contender) -> float:
-    """Run once and return the wall-clock seconds.
+def measured(contender: Contender, quantity: Quantity) -> float:
+    """Run once and return what the run took.
 
     Raises:
-        SystemExit: the command failed; a failed run has no time worth comparing.
+        SystemExit: the command failed; a failed run is worth no comparison.
     """
     contender.prepare()
-    started = time.perf_counter()
-    done = subprocess.run(
-        contender.argv,
-        cwd=contender.folder,
-        env=dict(contender.environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    elapsed = time.perf_counter() - started
-    if done.returncode != 0:
-        command = " ".join(map(str, contender.argv))
-        raise SystemExit(f"`{command}` exited {done.returncode}:\n{done.stderr.decode(errors='replace')}")
-    return elapsed
+    with tempfile.TemporaryFile() as told:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            contender.argv,
+            cwd=contender.folder,
+            env=dict(contender.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=told,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        elapsed = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            command = " ".join(map(str, contender.argv))
+            told.seek(0)
+            words = told.read().decode(errors="replace")
+            raise SystemExit(f"`{command}` exited {process.returncode}:\n{words}")
+    return elapsed if quantity == "seconds" else usage.ru_maxrss * 1024
 
 
-def compare(ours: Contender, theirs: Contender, *, pairs: int, warm_up: int = 2) -> Measurement:
+def compare(
+    ours: Contender, theirs: Contender, *, pairs: int, warm_up: int = 2, quantity: Quantity = "seconds"
+) -> Measurement:
     """Run both in turn, `pairs` times after `warm_up` unmeasured pairs, swapping who goes first."""
     for _ in range(warm_up):
-        seconds(ours)
-        seconds(theirs)
-    times: tuple[list[float], list[float]] = ([], [])
+        measured(ours, quantity)
+        measured(theirs, quantity)
+    found: tuple[list[float], list[float]] = ([], [])
     for number in range(pairs):
         order = (0, 1) if number % 2 == 0 else (1, 0)
         for which in order:
-            times[which].append(seconds((ours, theirs)[which]))
-    return Measurement(ours=tuple(times[0]), theirs=tuple(times[1]))
+            found[which].append(measured((ours, theirs)[which], quantity))
+    return Measurement(ours=tuple(found[0]), theirs=tuple(found[1]))

@@ -1,16 +1,26 @@
-"""The rows of `make bench`: what is measured, against whom, and the ratio that it has to reach."""
+"""The rows of `make bench`: what is measured, against whom, and what it has to reach."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from integration import peers
-from integration.bench.measure import Contender
+from integration.bench.arena import Arena, bubblewrap_policy, remover
+from integration.bench.measure import Contender, Quantity
+from integration.ecosystem.question import Question, read_folder
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE / "project"
+CANARY = HERE.parent / "my-lib"
+REAL_PROJECTS = HERE.parents[2] / "shared" / "data" / "ecosystem"
+"""Public projects that are no part of this repository."""
+COLD_LOCK = 1.2
+HEAVY = ("first import of torch after a sync", "my-lib, download to ready", "my-lib, peak memory of the same")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,177 +28,188 @@ class Row:
     """One comparison."""
 
     name: str
-    ours: Contender
-    theirs: Contender
+    contenders: Callable[[], tuple[Contender, Contender]]
+    """Makes both, and what they need, when the row's turn has come."""
     budget: float
+    """The ratio to reach."""
     pairs: int
     warm_up: int = 2
+    quantity: Quantity = "seconds"
+    limit: float | None = None
+    """What may not be passed whatever the peer needs, in the row's unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arena:
-    """Two copies of each project, one a program, with a cache of its own each: nobody warms another's."""
+class Skipped:
+    """A row that cannot be measured here."""
 
-    root: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "SSL_CERT_FILE") if name in os.environ}
-        return {
-            **kept,
-            "PYPM_CACHE_DIR": str(self.root / "pypm-cache"),
-            "UV_CACHE_DIR": str(self.root / "uv-cache"),
-            "UV_PYTHON_DOWNLOADS": "never",
-            "UV_NO_PROGRESS": "1",
-            "LC_ALL": "C.UTF-8",
-        }
-
-    def copy(self, project: Path, owner: str) -> Path:
-        """Copy a project for one program, without anything that was made in it."""
-        target = self.root / owner / project.name
-        if not target.exists():
-            shutil.copytree(project, target, ignore=shutil.ignore_patterns(".venv*", "*.lock", "__pycache__"))
-        return target
-
-    def call(self, *argv: str | Path, folder: Path) -> None:
-        """Run a preparing command, which must succeed."""
-        subprocess.run(argv, cwd=folder, env=self.environment, check=True, capture_output=True)
+    name: str
+    reason: str
 
 
-def remover(*paths: Path) -> Callable[[], None]:
-    """Return what removes these files and folders before a timed run, as `rm -rf` would: no mode is changed,
-    because the files are links into a store that notices."""
-
-    def remove() -> None:
-        for path in paths:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-
-    return remove
+def rows(arena: Arena, *, heavy: bool) -> Iterator[Row | Skipped]:
+    """Yield every row of the budget, in its order."""
+    yield from _runs(arena)
+    yield from _syncs(arena)
+    yield from _locks(arena)
+    if heavy:
+        yield from _heavy(arena)
+    else:
+        yield from (Skipped(name=name, reason="moves gigabytes: `--heavy`") for name in HEAVY)
 
 
-def bubblewrap_policy(project: Path) -> tuple[str, ...]:
-    """The flags that give bubblewrap a policy equivalent to that of `pypm run`."""
-    venv = project / ".venv"
-    return (
-        *("--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"),
-        *("--ro-bind", "/usr", "/usr", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64"),
-        *(
-            "--symlink",
-            "usr/bin",
-            "/bin",
-            "--symlink",
-            "usr/sbin",
-            "/sbin",
-            "--ro-bind",
-            "/etc/ssl",
-            "/etc/ssl",
-        ),
-        *("--ro-bind", "/etc/passwd", "/etc/passwd", "--ro-bind", "/etc/group", "/etc/group"),
-        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/home/user"),
-        *("--bind", str(project), str(project), "--ro-bind", str(venv), str(venv)),
-        *("--ro-bind", str(project / "pyproject.toml"), str(project / "pyproject.toml")),
-        *("--setenv", "HOME", "/home/user", "--setenv", "PATH", f"{venv}/bin:/usr/bin:/bin"),
-        *("--chdir", str(project)),
+def _runs(arena: Arena) -> Iterator[Row | Skipped]:
+    def beside_uv() -> tuple[Contender, Contender]:
+        ours, theirs = arena.synced_pair(PROJECT)
+        peer = arena.contender(peers.uv(), "run", "--frozen", "true", folder=theirs)
+        return arena.contender(peers.PYPM, "run", "true", folder=ours), peer
+
+    def beside_bubblewrap(program: Path) -> tuple[Contender, Contender]:
+        ours, _ = arena.synced_pair(PROJECT)
+        peer = arena.contender(program, *bubblewrap_policy(ours), "true", folder=ours)
+        return arena.contender(peers.PYPM, "run", "true", folder=ours), peer
+
+    def without_environment() -> tuple[Contender, Contender]:
+        ours, theirs = arena.synced_pair(PROJECT)
+        uv = peers.uv()
+        script = f"'{uv}' sync --frozen && '{uv}' run --frozen python -c pass"
+        return (
+            arena.contender(
+                peers.PYPM, "run", "python", "-c", "pass", folder=ours, prepare=remover(ours / ".venv")
+            ),
+            arena.contender("sh", "-c", script, folder=theirs, prepare=remover(theirs / ".venv")),
+        )
+
+    yield Row(
+        name="run true (sandboxed) / uv run --frozen true (not sandboxed)",
+        contenders=beside_uv,
+        budget=1.3,
+        pairs=40,
+    )
+    name = "run true / bwrap, equivalent policy"
+    bubblewrap = peers.bubblewrap()
+    if bubblewrap is None:
+        yield Skipped(name=name, reason="bubblewrap is not installed, and apt cannot install it")
+    else:
+        yield Row(name=name, contenders=partial(beside_bubblewrap, bubblewrap), budget=3.5, pairs=40)
+    yield Row(
+        name="run python without .venv / uv sync && uv run",
+        contenders=without_environment,
+        budget=0.3,
+        pairs=10,
     )
 
 
-def rows(arena: Arena, *, bench_project: Path, canary: Path) -> list[Row]:
-    """Prepare both caches and both projects, then return every row."""
-    ours, theirs = arena.copy(bench_project, "pypm"), arena.copy(bench_project, "uv")
-    uv = peers.uv()
-    arena.call(peers.PYPM, "sync", folder=ours)
-    arena.call(uv, "sync", folder=theirs)
+def _syncs(arena: Arena) -> Iterator[Row]:
+    def contenders(*words: str, anew: bool) -> tuple[Contender, Contender]:
+        made = []
+        for program, folder in zip((peers.PYPM, peers.uv()), arena.synced_pair(PROJECT), strict=True):
+            environment = folder / ".venv"
+            prepare = remover(environment) if anew else partial(_require, environment, arena, program)
+            made.append(arena.contender(program, "sync", *words, folder=folder, prepare=prepare))
+        return made[0], made[1]
 
-    def pypm(*argv: str, prepare: Callable[[], None] = lambda: None, folder: Path = ours) -> Contender:
-        return Contender(
-            name="pypm",
-            argv=(peers.PYPM, *argv),
-            folder=folder,
-            environment=arena.environment,
-            prepare=prepare,
-        )
-
-    def peer(
-        *argv: str | Path, prepare: Callable[[], None] = lambda: None, folder: Path = theirs
-    ) -> Contender:
-        return Contender(
-            name=Path(argv[0]).name, argv=argv, folder=folder, environment=arena.environment, prepare=prepare
-        )
-
-    no_venv_ours, no_venv_theirs = remover(ours / ".venv"), remover(theirs / ".venv")
-    table = [
-        Row(
-            name="run true (sandboxed) / uv run --frozen true (not sandboxed)",
-            ours=pypm("run", "true"),
-            theirs=peer(uv, "run", "--frozen", "true"),
-            budget=1.3,
-            pairs=20,
-        ),
-        Row(
-            name="run python without .venv / uv sync && uv run",
-            ours=pypm("run", "python", "-c", "pass", prepare=no_venv_ours),
-            theirs=peer(
-                "sh", "-c", f"{uv} sync --frozen && {uv} run --frozen python -c pass", prepare=no_venv_theirs
-            ),
-            budget=0.3,
-            pairs=10,
-        ),
-        Row(
-            name="sync --frozen without .venv",
-            ours=pypm("sync", "--frozen", prepare=no_venv_ours),
-            theirs=peer(uv, "sync", "--frozen", prepare=no_venv_theirs),
-            budget=1.0,
-            pairs=10,
-        ),
-        Row(
-            name="sync, nothing to do",
-            ours=pypm("sync"),
-            theirs=peer(uv, "sync"),
-            budget=2.0,
-            pairs=20,
-        ),
-    ]
-    bubblewrap = peers.bubblewrap()
-    if bubblewrap is not None:
-        table.insert(
-            1,
-            Row(
-                name="run true / bwrap, equivalent policy",
-                ours=pypm("run", "true"),
-                theirs=peer(bubblewrap, *bubblewrap_policy(ours), "true", folder=ours),
-                budget=3.5,
-                pairs=20,
-            ),
-        )
-    table.append(cold_lock(arena, canary))
-    return table
+    yield Row(
+        name="sync --frozen without .venv",
+        contenders=partial(contenders, "--frozen", anew=True),
+        budget=1.0,
+        pairs=12,
+    )
+    yield Row(name="sync, nothing to do", contenders=partial(contenders, anew=False), budget=2.0, pairs=20)
 
 
-def cold_lock(arena: Arena, canary: Path) -> Row:
-    """Lock the canary from an empty cache: index pages, metadata and the solver."""
-    ours, theirs = arena.copy(canary, "pypm"), arena.copy(canary, "uv")
-    with (theirs / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write('\n[tool.uv]\nexclude-newer = "2026-10-01T00:00:00Z"\n')
-    return Row(
+def _require(environment: Path, arena: Arena, program: Path) -> None:
+    """Have an environment that is in order: what ran before may have removed it."""
+    if not environment.exists():
+        arena.call(program, "sync", folder=environment.parent)
+
+
+def _locks(arena: Arena) -> Iterator[Row | Skipped]:
+    yield Row(
         name="lock, cold, my-lib",
-        ours=Contender(
-            name="pypm",
-            argv=(peers.PYPM, "lock", "--no-cache"),
-            folder=ours,
-            environment=arena.environment,
-            prepare=remover(ours / "pypm.lock"),
-        ),
-        theirs=Contender(
-            name="uv",
-            argv=(peers.uv(), "lock", "--no-cache"),
-            folder=theirs,
-            environment=arena.environment,
-            prepare=remover(theirs / "uv.lock"),
-        ),
-        budget=1.2,
-        pairs=5,
+        contenders=lambda: _cold_lock(arena, *arena.pair(CANARY)),
+        budget=COLD_LOCK,
+        pairs=4,
         warm_up=1,
     )
+    if not REAL_PROJECTS.is_dir():
+        yield Skipped(name="lock, cold, real projects", reason="they are not beside this checkout")
+        return
+    for question in read_folder(REAL_PROJECTS):
+        yield Row(
+            name=f"lock, cold, {question.name}",
+            contenders=partial(_cold_real_lock, arena, question),
+            budget=COLD_LOCK,
+            pairs=2,
+            warm_up=0,
+        )
+
+
+def _cold_real_lock(arena: Arena, question: Question) -> tuple[Contender, Contender]:
+    copies = [arena.root / owner / question.name for owner in ("pypm", "uv")]
+    for copy in copies:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        question.write(copy)
+    return _cold_lock(arena, *copies)
+
+
+def _cold_lock(arena: Arena, ours: Path, theirs: Path) -> tuple[Contender, Contender]:
+    """Lock from an empty cache: index pages, metadata and the solver."""
+    return (
+        arena.contender(peers.PYPM, "lock", "--no-cache", folder=ours, prepare=remover(ours / "pypm.lock")),
+        arena.contender(peers.uv(), "lock", "--no-cache", folder=theirs, prepare=remover(theirs / "uv.lock")),
+    )
+
+
+def _heavy(arena: Arena) -> Iterator[Row]:
+    first_import, ready, memory = HEAVY
+
+    def importing() -> tuple[Contender, Contender]:
+        pair = arena.synced_pair(CANARY)
+        made = []
+        for program, folder in zip((peers.PYPM, peers.uv()), pair, strict=True):
+
+            def prepare(program: Path = program, folder: Path = folder) -> None:
+                remover(folder / ".venv")()
+                arena.call(program, "sync", "--frozen", folder=folder)
+
+            python = folder / ".venv" / "bin" / "python"
+            made.append(arena.contender(python, "-c", "import torch", folder=folder, prepare=prepare))
+        return made[0], made[1]
+
+    def downloading() -> tuple[Contender, Contender]:
+        pair = arena.synced_pair(CANARY)
+        caches = (arena.root / "fresh-pypm", arena.root / "fresh-uv")
+        ours, theirs = (
+            arena.contender(
+                program,
+                "sync",
+                "--frozen",
+                folder=folder,
+                prepare=partial(_forget, folder / ".venv", cache),
+                PYPM_CACHE_DIR=str(cache),
+                UV_CACHE_DIR=str(cache),
+            )
+            for program, folder, cache in zip((peers.PYPM, peers.uv()), pair, caches, strict=True)
+        )
+        return ours, theirs
+
+    yield Row(name=first_import, contenders=importing, budget=0.8, pairs=3, warm_up=1)
+    yield Row(name=ready, contenders=downloading, budget=1.0, pairs=2, warm_up=0)
+    yield Row(
+        name=memory,
+        contenders=downloading,
+        budget=float("inf"),
+        pairs=1,
+        warm_up=0,
+        quantity="bytes",
+        limit=150e6,
+    )
+
+
+def _forget(environment: Path, cache: Path) -> None:
+    """Remove an environment and a whole cache, whose folders are read-only."""
+    remover(environment)()
+    if cache.exists():
+        subprocess.run(["chmod", "-R", "u+w", cache], check=True)
+        shutil.rmtree(cache)

@@ -24,7 +24,8 @@ _TELLING = (
 """Files and directories of `/proc` that tell on the machine or on other processes."""
 _CHANGING = "sysrq-trigger mtrr acpi asound bus fs irq scsi driver"
 """Those that change it: kernel uid 0 owns them even without any capability."""
-_MASKED = frozenset(f"{_TELLING} {_CHANGING}".split())
+MASKED = frozenset(f"{_TELLING} {_CHANGING}".split())
+"""What is covered where this kernel has it."""
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
@@ -67,7 +68,7 @@ def _mask(context: Context) -> None:
     os.fchdir(context.covers)
     with os.scandir(folder) as entries:
         found = [
-            (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name in _MASKED
+            (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name in MASKED
         ]
     for name, is_directory in found:
         path = f"{folder}/{name}"
