@@ -37,7 +37,7 @@ bench: setup ## Ratios beside uv and bubblewrap, measured in turn (`python -m in
 escape: setup ## Programs that try to get out of the sandbox, beside bubblewrap with its usual flags
 	@$(BIN)/python -m integration.escape --via run --via shell --via build --via hook --peer bwrap
 
-plugins: ## Build the plugins in C that come with pypm, warnings as errors
+plugins: ## Build the plugins in C that come with pypm, warnings as errors (SANITIZE=1: with sanitizers)
 	@$(MAKE) -C pypm/plugins/native
 
 faults: setup ## Kills, errors and full disks at every system call, crowds, cut downloads: one table, beside uv and pip

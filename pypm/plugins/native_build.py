@@ -26,6 +26,7 @@ from pypm.plugins.pins import platform_of
 from pypm.plugins.policy import Surroundings
 
 _BUILD_SECONDS = 300.0
+_HINT = "a header may be missing; `s3cache` needs those of libcurl (`libcurl4-openssl-dev`)"
 _PROCESSES = 256
 _MEMORY_BYTES = 4 << 30
 _FILE_BYTES = 256 << 20
@@ -97,7 +98,10 @@ def _compile(found: SourceFound, surroundings: Surroundings) -> bytes:
         if log.returncode != 0 or content is None:
             cause = "took too long to build" if log.returncode == 124 else "could not be built"
             raise _failed(
-                found, cause, hint="the lines above are the compiler's", details=output_details(log.output)
+                found,
+                cause,
+                hint=_HINT,
+                details=output_details(log.output),
             )
         return content
     finally:

@@ -33,6 +33,8 @@ _TRANSFER_SECONDS = 600.0
 _TRANSFER_STAGES = (Stage.PRE_FETCH, Stage.POST_FETCH, Stage.POST_BUILD)
 """Files of any size go over the network, or are read, at these."""
 _LARGEST_NUMBER = 1 << 64
+_MOST_LINES = 20
+"""Of the findings before the one that is the error's message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +259,7 @@ class _Events:
             f"stopped at `{self._context.stage.value}`: {_line(last).rstrip('.')}",
             reference="stopped",
             hint=last.hint,
-            details=tuple(_line(other) for other in others),
+            details=_first_lines(others),
         )
 
     def _diagnose(self, level: str, index: int | None, message: str, hint: str | None) -> None:
@@ -296,6 +298,12 @@ class _Events:
                 hint="a plugin may offer only regular files that it wrote to `scratch`",
             )
         self.offers.append(offer)
+
+
+def _first_lines(diagnostics: Sequence[Diagnostic]) -> tuple[str, ...]:
+    lines = [_line(diagnostic) for diagnostic in diagnostics[:_MOST_LINES]]
+    more = len(diagnostics) - len(lines)
+    return (*lines, *([f"and {more} more"] if more else []))
 
 
 def _line(diagnostic: Diagnostic) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,10 @@ _LOCK_STAGES = (Stage.PRE_LOCK, Stage.POST_LOCK)
 """No interpreter is chosen for these: a lock serves all."""
 
 
+_SHOWN_FINDINGS = 3
+"""Of one plugin about one package at one stage; a wheel may hold a hundred libraries with one fault."""
+
+
 class ReportedPlugins:
     """What plugins say, told by the command's reporter. Implements `plugins.session.Listener`."""
 
@@ -38,6 +43,9 @@ class ReportedPlugins:
         self._reporter = reporter
         self._task: Task | None = None
         self._plugin = ""
+        self._findings: Counter[tuple[str, str | None]] = Counter()
+        """How many each plugin has about each package at this stage."""
+        self._hints: set[str] = set()
 
     def log(self, plugin: str, level: str, message: str) -> None:
         """Notes are for `-v`; what is graver is shown."""
@@ -47,22 +55,40 @@ class ReportedPlugins:
     def progress(self, plugin: str, done: int, total: int | None, what: str) -> None:
         """Show how far a hook is; most end before they say anything, and are not shown."""
         if self._task is None or self._plugin != plugin:
-            self.ended()
+            self._end_task()
             self._plugin = plugin
             self._task = self._reporter.task("Running", f"the plugin {plugin}", unit="steps").__enter__()
         self._task.say(f"{done}{'' if total is None else f'/{total}'} {what}".rstrip())
 
     def diagnostic(self, diagnostic: Diagnostic) -> None:
-        """Show a finding."""
+        """Show a finding: of many about one package the first, and a hint that many have once."""
         about = f"`{diagnostic.package}`: " if diagnostic.package else ""
         text = f"{diagnostic.plugin}: {about}{diagnostic.message}"
-        if diagnostic.level in ("warning", "error"):
-            self._reporter.warn(text, hint=diagnostic.hint)
-        else:
+        if diagnostic.level not in ("warning", "error"):
             self._reporter.detail(text)
+            return
+        key = (diagnostic.plugin, diagnostic.package)
+        self._findings[key] += 1
+        if self._findings[key] > _SHOWN_FINDINGS:
+            self._reporter.detail(text)
+            return
+        hint = None if diagnostic.hint in self._hints else diagnostic.hint
+        self._reporter.warn(text, hint=hint)
+        if hint is not None:
+            self._hints.add(hint)
 
     def ended(self) -> None:
-        """Take the progress away: the stage is over."""
+        """Take the progress away and tell what was not shown: the stage is over."""
+        self._end_task()
+        for (plugin, package), count in self._findings.items():
+            if count > _SHOWN_FINDINGS:
+                about = f" about `{package}`" if package else ""
+                more = f"{count - _SHOWN_FINDINGS} more finding{'' if count == _SHOWN_FINDINGS + 1 else 's'}"
+                self._reporter.warn(f"{plugin}: {more}{about}; `-v` shows them")
+        self._findings.clear()
+        self._hints.clear()
+
+    def _end_task(self) -> None:
         if self._task is not None:
             self._task.__exit__(None, None, None)
             self._task = None

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import sandbox
 from pypm.cli.app import main
+from pypm.codec.lockfile import load_lock
+from pypm.plugins.found import SOURCES, SearchPath, find
 from tests.plugins.bench import needs_compiler, needs_sandbox
 
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
 PROJECT = "[project]\nname = 'p'\nversion = '1'\nrequires-python = '>=3.10'\n"
 
 
@@ -83,3 +87,68 @@ def test_new_writes_over_nothing(here: Path, capsys: pytest.CaptureFixture[str])
     assert main(["plugin", "new", "../x"]) == 1
     assert main(["plugin", "check", "nothing"]) == 1
     assert "the plugin `nothing` is not installed" in capsys.readouterr().err
+
+
+def test_the_canary_pins_the_plugins_as_they_are() -> None:
+    """Whoever changes the sources of a plugin locks again: `pypm lock --project integration/my-lib`."""
+    lock = load_lock((CHECKOUT / "integration" / "my-lib" / "pypm.lock").read_bytes())
+    pins = {plugin.name: [build.sha256 for build in plugin.builds] for plugin in lock.plugins}
+    where = SearchPath(sources=SOURCES)
+    assert pins == {name: [find(name, where).sha256] for name in ("auditwheel", "s3cache")}
+
+
+@needs_sandbox
+@needs_compiler
+def test_plugins_of_pypms_own_are_built_in_the_sandbox_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYPM_CACHE_DIR", str(here / "cache"))
+    use(here, "")
+    assert main(["plugin", "build", "auditwheel"]) == 0
+    told = capsys.readouterr().err
+    assert "Building the plugin auditwheel\n" in told
+    (kept,) = (here / "cache" / "plugins-v1").iterdir()
+    assert kept.read_bytes()[64:68] == b"\x7fELF"
+    assert main(["plugin", "check", "auditwheel"]) == 0
+    told = capsys.readouterr()
+    assert "Building" not in told.err
+    assert "stages       post-build post-fetch" in told.out
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert main(["plugin", "build", "auditwheel"]) == 0
+    assert "Building the plugin auditwheel\n" in capsys.readouterr().err, "half a file is no library"
+    assert main(["plugin", "build", "nothing"]) == 1
+
+
+@needs_compiler
+def test_a_compiler_that_refuses_is_quoted(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not sandbox.probe().namespaces:
+        pytest.skip(f"no sandbox on this machine: {sandbox.probe().cause}")
+    monkeypatch.setenv("PYPM_CACHE_DIR", str(here / "cache"))
+    folder = here / "native"
+    (folder / "broken").mkdir(parents=True)
+    (folder / "broken" / "broken.c").write_text("#error not today\n")
+    (folder / "Makefile").write_text("$(OUTPUT)/pypm_%.so:\n\tcc -shared -o $@ $*/$*.c\n")
+    monkeypatch.setattr("pypm.plugins.found.SOURCES", folder)
+    monkeypatch.setattr("pypm.plugins.native_build.HEADER", folder / "pypm_plugin.h")
+    use(here, "")
+    assert main(["plugin", "build", "broken"]) == 1
+    told = capsys.readouterr().err
+    assert "error: the plugin `broken` could not be built" in told
+    assert "#error not today" in told
+
+
+@needs_compiler
+def test_the_plugins_build_with_sanitizers(tmp_path: Path) -> None:
+    probe = tmp_path / "probe.c"
+    probe.write_text("int main(void) { return 0; }\n")
+    flags = ["-fsanitize=address,undefined", "-o", str(tmp_path / "probe")]
+    if subprocess.run(["cc", *flags, str(probe)], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this compiler has no runtime for its sanitizers")
+    argv = ["make", "-s", "-C", str(SOURCES), "SANITIZE=1", f"OUTPUT={tmp_path}"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    subprocess.run(argv, env=environment, check=True, capture_output=True)
+    symbols = (tmp_path / "pypm_auditwheel.so").read_bytes()
+    assert b"__asan_init" in symbols
+    assert b"__ubsan_handle" in symbols

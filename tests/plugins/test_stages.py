@@ -14,6 +14,10 @@ from pypm.cli.app import main
 from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.digest import sha256_hex
 from pypm.launch import replay
+from pypm.plugins.session import Diagnostic
+from pypm.workflow.plugin_stages import ReportedPlugins
+from pypm.workflow.report import SilentReporter
+from pypm.workflow.stages import Stage
 from tests.plugins.bench import SOURCES, build, needs_compiler, needs_sandbox
 from tests.support.index_server import IndexServer, make_sdist, make_wheel
 
@@ -241,6 +245,38 @@ def test_a_command_refuses_what_cannot_be_loaded(place: Place) -> None:
     library.unlink()
     assert "error: the plugin `recorder` is not installed" in place("sync", code=1).stderr
     assert sorted(path.name for path in place.root.iterdir()) == ["plugins", "pyproject.toml"]
+
+
+def test_many_findings_about_one_package_are_told_shortly() -> None:
+    class Heard(SilentReporter):
+        def __init__(self) -> None:
+            self.told: list[tuple[str, str | None]] = []
+            self.details: list[str] = []
+
+        def detail(self, text: str) -> None:
+            self.details.append(text)
+
+        def warn(self, text: str, *, hint: str | None = None) -> None:
+            self.told.append((text, hint))
+
+    heard = Heard()
+    reported = ReportedPlugins(heard)
+    finding = Diagnostic(
+        plugin="x", stage=Stage.POST_FETCH, level="warning", package="a", message="1", hint="h"
+    )
+    for number in range(1, 6):
+        reported.diagnostic(replace(finding, message=str(number)))
+    reported.ended()
+    reported.diagnostic(replace(finding, package=None))
+    reported.ended()
+    assert heard.told == [
+        ("x: `a`: 1", "h"),
+        ("x: `a`: 2", None),
+        ("x: `a`: 3", None),
+        ("x: 2 more findings about `a`; `-v` shows them", None),
+        ("x: 1", "h"),
+    ]
+    assert heard.details == ["x: `a`: 4", "x: `a`: 5"]
 
 
 # Offers --------------------------------------------------------------------------------------------------
