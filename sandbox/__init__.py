@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sandbox.backend import Backend, Coverage
-    from sandbox.choose import choose_backend, prepare, probe, run, spawn
+    from sandbox.choose import choose_backend, keepers, prepare, probe, run, spawn
     from sandbox.command import Command, ExitStatus, Reached, Usage
     from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
     from sandbox.host import Host
@@ -50,6 +50,7 @@ _HOMES = {
     "Usage": "command",
     "choose_backend": "choose",
     "counted": "linux.operations",
+    "keepers": "choose",
     "prepare": "choose",
     "probe": "choose",
     "replay": "linux.launch",
@@ -83,6 +84,7 @@ __all__ = [
     "Usage",
     "choose_backend",
     "counted",
+    "keepers",
     "prepare",
     "probe",
     "replay",

@@ -82,6 +82,18 @@ def probe(memory: Path | None = None) -> Host:
     )
 
 
+def keepers() -> dict[str, str]:
+    """Who keeps the limits of memory, processes and processors here, by field of `Limits`; empty elsewhere.
+
+    It depends on where this process was started, so it is tried out each time.
+    """
+    if not sys.platform.startswith("linux"):
+        return {}
+    from sandbox.linux import limiting
+
+    return limiting.keepers()
+
+
 def prepare(policy: Policy) -> dict[str, Any]:
     """Compile `policy` to plain data that `marshal` can store and `replay` can run without another thought.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ class HostReport:
 
     host: sandbox.Host
     rungs: tuple[Rung, ...]
+    limits: Mapping[str, str]
+    """Who keeps the limits that are about all processes together, by field of `sandbox.Limits`."""
 
     @property
     def is_strongest(self) -> bool:
@@ -46,7 +48,7 @@ class HostReport:
             }
             for rung in self.rungs
         }
-        return {**asdict(self.host), "isolations": rungs}
+        return {**asdict(self.host), "isolations": rungs, "limits": dict(self.limits)}
 
     def lines(self) -> tuple[str, ...]:
         """As text: the host, a table of guarantees, and what is weaker where."""
@@ -63,6 +65,8 @@ class HostReport:
             yield f"{'layers':<12} {'yes' if host.overlay else 'no: it needs Linux 6.8 or newer'}"
         if host.platform == "linux":
             yield f"{'landlock ABI':<12} {host.landlock_abi or 'none'}"
+        for name, keeper in self.limits.items():
+            yield f"{_LIMITS[name]:<12} {keeper}"
         yield ""
         yield f"{'guarantee':<12} " + " ".join(f"{rung.isolation.value:<12}" for rung in self.rungs).rstrip()
         for guarantee in Guarantee:
@@ -78,7 +82,10 @@ class HostReport:
 def report_host() -> HostReport:
     """Try the real thing and say what works, and why not where it does not."""
     host = sandbox.probe()
-    return HostReport(host=host, rungs=tuple(_rungs(host)))
+    return HostReport(host=host, rungs=tuple(_rungs(host)), limits=sandbox.keepers())
+
+
+_LIMITS = {"memory_bytes": "--memory", "processes": "--pids", "cpus": "--cpus"}
 
 
 _OTHERS = {"darwin": Isolation.SEATBELT, "win32": Isolation.JOB}

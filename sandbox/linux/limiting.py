@@ -9,7 +9,7 @@ import os
 import random
 
 from sandbox.errors import UnsupportedError
-from sandbox.linux import cgroup
+from sandbox.linux import cgroup, cgroup_places
 from sandbox.linux import constants as c
 from sandbox.linux.context import Context
 
@@ -70,6 +70,28 @@ class Limiting:
         for descriptor in self._entrances:
             os.close(descriptor)
         self._entrances = ()
+
+
+def keepers() -> dict[str, str]:
+    """By field of `Limits`: who would keep it for a sandbox that is started now.
+
+    It is tried out: controllers of version 2 that can be handed on to groups are handed on from here on.
+    """
+    places, reasons = cgroup_places.find(frozenset(cgroup.CONTROLLERS.values()))
+    found = {controller: place for place in places for controller in place.controllers}
+    why = "; ".join(dict.fromkeys(reasons))
+    elsewhere = {
+        "memory_bytes": "of each process alone",
+        "processes": "nobody: the kernel does not count those of root" if _is_exempt() else "of the user",
+        "cpus": "whole numbers, by choosing processors",
+    }
+    told = {}
+    for name, controller in cgroup.CONTROLLERS.items():
+        place = found.get(controller)
+        told[name] = (
+            f"{elsewhere[name]} ({why})" if place is None else f"control group version {place.version}"
+        )
+    return told
 
 
 def _fall_back(limits: dict[str, Any], context: Context, reasons: list[str]) -> None:

@@ -137,6 +137,16 @@ def _without_groups(plan: dict[str, object], *argv: str) -> str:
     return subprocess.run(words, input=marshal.dumps(plan), capture_output=True, check=True).stdout.decode()
 
 
+def test_it_can_be_asked_who_keeps_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = sandbox.keepers()
+    assert list(told) == ["memory_bytes", "processes", "cpus"]
+    for name, keeper in told.items():
+        assert keeper.startswith("control group version ") is (cgroup.CONTROLLERS[name] in OFFERED)
+    monkeypatch.setattr(cgroup_places, "_trees", lambda: ())
+    why = "(no control group file system is mounted)"
+    assert sandbox.keepers()["memory_bytes"] == f"of each process alone {why}"
+
+
 def test_without_a_group_memory_is_bound_for_each_process() -> None:
     plan = sandbox.prepare(_limited(memory_bytes=1 << 29))
     script = "import resource; assert resource.getrlimit(resource.RLIMIT_AS) == (1 << 29, 1 << 29)"
