@@ -1,6 +1,6 @@
 """Run the trials against a real S3 server and print a row for each.
 
-    python -m integration.s3cache [--only NAME]
+    python -m integration.s3cache [--only NAME] [--bench ROUNDS]
 
 pypm installs the server (moto) from the index into an environment of its own; the wheels of that environment
 are the artifacts that the machines share. Exits 1 when a trial failed.
@@ -17,6 +17,7 @@ from pathlib import Path
 import tomli
 
 from integration.peers import PYPM
+from integration.s3cache.commands import Project, cold_machines
 from integration.s3cache.machine import Artifact, artifact_of, build_plugin
 from integration.s3cache.server import S3Server, install
 from integration.s3cache.trials import TRIALS, Arena
@@ -27,10 +28,13 @@ def main() -> int:
     """Return the exit code."""
     parser = argparse.ArgumentParser(prog="integration.s3cache")
     parser.add_argument("--only", action="append", choices=list(TRIALS), help="this trial; can be repeated")
+    parser.add_argument(
+        "--bench", type=int, default=0, help="measure this many pairs of cold machines instead"
+    )
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="pypm-s3cache-")).resolve()
     try:
-        return _run(place, options.only or list(TRIALS))
+        return _measure(place, options.bench) if options.bench else _run(place, options.only or list(TRIALS))
     finally:
         remove_tree(place)
 
@@ -61,6 +65,26 @@ def _run(place: Path, names: list[str]) -> int:
                     traceback.print_exc()
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def _measure(place: Path, rounds: int) -> int:
+    """Print how long machines with an empty cache take, filled from the index and from the bucket in turn."""
+    python = install(place / "server")
+    artifacts = _artifacts(python.parents[2])
+    size = sum(one.size_bytes for one in artifacts)
+    print(
+        f"{len(artifacts)} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache",
+        flush=True,
+    )
+    pairs: list[tuple[float, float]] = []
+    with S3Server(python) as server:
+        project = Project(source=python.parents[2], place=place / "commands")
+        for index, bucket in cold_machines(project, server, rounds):
+            pairs.append((index.seconds, bucket.seconds))
+            print(f"index {index.seconds:6.2f}   bucket {bucket.seconds:6.2f}", flush=True)
+    best = [min(column) for column in zip(*pairs, strict=True)]
+    print(f"least: index {best[0]:.2f}, bucket {best[1]:.2f}, ratio {best[1] / best[0]:.2f}")
+    return 0
 
 
 def _artifacts(project: Path) -> tuple[Artifact, ...]:

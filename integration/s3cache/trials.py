@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from integration.s3cache.commands import Project
 from integration.s3cache.machine import Artifact, Machine, Outcome
 from integration.s3cache.server import S3Server
 from pypm.errors import PluginError
@@ -81,6 +82,20 @@ def first_stores_second_is_filled(arena: Arena) -> str:
     _hold(half, bucket=len(arena.artifacts) // 2, index=0)
     size = sum(one.size_bytes for one in arena.artifacts)
     return f"{len(arena.artifacts)} artifacts, {size / 1e6:.0f} MB: {cold.seconds:.1f} s from the bucket"
+
+
+def typed_commands(arena: Arena) -> str:
+    """`pypm sync` on two machines: the second downloads nothing from the index and gets the same."""
+    arena.server.empty()
+    project = Project(source=arena.python.parents[2], place=arena.folder / "commands")
+    first, second = (project.sync(name, arena.server) for name in ("first", "second"))
+    count = first.stored
+    assert first.from_bucket == 0 < count, first.said
+    assert (second.from_bucket, second.stored) == (count, 0), second.said
+    assert "Downloading" not in second.said, second.said
+    assert first.digest == second.digest
+    project.forget("first", "second")
+    return f"took {count} of {count} artifacts, {second.digest[:20]}..."
 
 
 def two_store_at_once(arena: Arena) -> str:
@@ -270,6 +285,7 @@ def _another_server(arena: Arena) -> Iterator[S3Server]:
 
 TRIALS: dict[str, Callable[[Arena], str]] = {
     "two machines": first_stores_second_is_filled,
+    "pypm sync": typed_commands,
     "two at once": two_store_at_once,
     "anonymous": anonymous_reader,
     "readers": readers_do_not_write,

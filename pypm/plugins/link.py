@@ -158,7 +158,7 @@ class Link:
             message = self._next_message(deadline)
             if any(key in message for key in _ANSWERS):
                 return message
-            events += "progress" not in message
+            events += message.keys() != {"progress"}
             if events > _MOST_EVENTS:
                 raise self._failed(f"logs without end: more than {_MOST_EVENTS} lines", reference="flood")
             on_event(message)

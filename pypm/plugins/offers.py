@@ -11,6 +11,9 @@ from pathlib import Path, PurePosixPath
 from pypm.digest import CHUNK_BYTES, Sha256
 from pypm.files import storage_errors
 
+_LARGEST_BYTES = 8 << 30
+"""Of a file whose size nobody knows; a host cannot write a larger one either."""
+
 _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 
 
@@ -23,6 +26,8 @@ class Offer:
     """Place of the package in the context's `packages`."""
     sha256: Sha256 | None
     """What the context said that the artifact's hash is."""
+    size_bytes: int
+    """What it said of the size; 0 where it is not known."""
     scratch: Path
     parts: tuple[str, ...]
     """The path below `scratch`."""
@@ -31,7 +36,8 @@ class Offer:
         """Copy the file to `destination`, which must not exist; return whether it is the locked artifact.
 
         Otherwise nothing is left at `destination`. No link is followed at any step of the path, so that the
-        plugin cannot have a file read that it may not read itself.
+        plugin cannot have a file read that it may not read itself. No more is copied than the artifact has,
+        for a file can be sparse, or grow while it is read.
 
         Raises: StorageError: the destination cannot be written.
         """
@@ -39,12 +45,16 @@ class Offer:
         if source is None or self.sha256 is None:
             return False
         state = hashlib.sha256()
+        left_bytes = self.size_bytes or _LARGEST_BYTES
         with os.fdopen(source, "rb", buffering=0) as stream, storage_errors(f"write `{destination}`"):
             with destination.open("xb") as copy:
-                while chunk := stream.read(CHUNK_BYTES):
+                while chunk := stream.read(min(CHUNK_BYTES, left_bytes + 1)):
+                    left_bytes -= len(chunk)
+                    if left_bytes < 0:
+                        break
                     state.update(chunk)
                     copy.write(chunk)
-            if state.hexdigest() == self.sha256:
+            if left_bytes >= 0 and state.hexdigest() == self.sha256:
                 return True
             destination.unlink()
             return False
@@ -77,6 +87,10 @@ class Offer:
 
 def parts_below(scratch: Path, text: str) -> tuple[str, ...] | None:
     """Return the steps from `scratch` to an offered path, or None if it does not lie there."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return None
     path = PurePosixPath(text)
     if path.is_absolute():
         if not path.is_relative_to(scratch):

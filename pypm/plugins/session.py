@@ -189,7 +189,7 @@ class Session:
         if result != 0:
             raise handler.stopped(result)
         handler.tell_errors()
-        return tuple(handler.offers)
+        return handler.offers
 
     def _start(self, item: Chosen) -> _Host:
         surroundings = self._surroundings
@@ -218,7 +218,7 @@ class _Events:
         self._listener = listener
         self._link = link
         self._errors: list[Diagnostic] = []
-        self.offers: list[Offer] = []
+        self._offers: dict[int, Offer] = {}
 
     def handle(self, event: dict[str, Any]) -> None:
         """Take one event. Raises: PluginError for one that no host sends, or an offer out of place."""
@@ -238,6 +238,11 @@ class _Events:
                 self._offer(index, path)
             case _:
                 raise self.nonsense()
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """What was offered; of several files for one package the last."""
+        return tuple(self._offers.values())
 
     def nonsense(self) -> Exception:
         """The error for what no host of ours sends: the plugin has taken it over."""
@@ -282,12 +287,13 @@ class _Events:
             raise self._link.failed(
                 f"offered `{shown}`; only `pre-fetch` takes offers", reference="bad-offer"
             )
-        sha256 = self._context.packages[index].sha256
+        package = self._context.packages[index]
         parts = parts_below(self._scratch, path)
         offer = parts and Offer(
             plugin=self._plugin,
             package=index,
-            sha256=None if sha256 is None else Sha256(sha256),
+            sha256=None if package.sha256 is None else Sha256(package.sha256),
+            size_bytes=package.size_bytes,
             scratch=self._scratch,
             parts=parts,
         )
@@ -297,7 +303,7 @@ class _Events:
                 reference="bad-offer",
                 hint="a plugin may offer only regular files that it wrote to `scratch`",
             )
-        self.offers.append(offer)
+        self._offers[index] = offer  # One for each package: all of them may be read whole.
 
 
 def _first_lines(diagnostics: Sequence[Diagnostic]) -> tuple[str, ...]:

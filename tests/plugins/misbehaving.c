@@ -114,6 +114,24 @@ static int talk(void) {
         write_everywhere(huge);
         for (;;) pause();
     }
+    if (is("disguised")) {
+        for (;;) write_everywhere("{\"progress\":0,\"log\":[0,\"again\"]}\n");
+    }
+    if (is("surrogate")) {
+        write_everywhere("{\"offer\":[0,\"\\ud800\"]}\n");
+        for (;;) pause();
+    }
+    if (is("unicode")) {
+        write_everywhere("{\"diagnostic\":[3,0,\"\\ud800\\u202e\\u0000\",\"\\udfff\"]}\n{\"result\":1,\"children\":false}\n");
+        for (;;) pause();
+    }
+    if (is("numbers")) {
+        memset(huge, '9', 1 << 19);
+        memcpy(huge, "{\"log\":[", 8);
+        huge[1 << 19] = '\n';
+        write_everywhere(huge);
+        for (;;) pause();
+    }
     if (is("line")) {
         memset(huge, 'x', sizeof huge - 1);
         write_everywhere(huge);

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pypm.digest import sha256_hex
 from pypm.errors import PluginError
 from pypm.plugins.inside.context import Stage
+from pypm.plugins.offers import Offer
 from tests.plugins.bench import Scene, build, needs_compiler, needs_sandbox
 
 pytestmark = [needs_sandbox, needs_compiler]
@@ -29,6 +33,8 @@ IN_A_HOOK = [
     ("garbage", "garbage", "sent what no host sends: `\ufffd[2J not JSON`"),
     ("nested", "garbage", "sent what no host sends"),
     ("line", "garbage", "a line without end"),
+    ("numbers", "garbage", "sent what no host sends"),
+    ("disguised", "flood", "logs without end"),
     ("fork", "left-process", "left a process behind"),
     ("daemon", "left-process", "left a process behind"),
     ("silent", "stopped", "returned -7 and did not say why"),
@@ -62,7 +68,7 @@ def test_a_hook_that_stops_when_it_is_asked_has_not_failed(scene: Scene) -> None
 
 
 def test_a_memory_bomb(scene: Scene) -> None:
-    with pytest.raises(PluginError, match="crashed with SIGSEGV"):
+    with pytest.raises(PluginError, match="crashed with SIGSEGV|was killed, perhaps because memory"):
         scene.misbehave("memory", memory_bytes=192 << 20)
 
 
@@ -107,6 +113,37 @@ def test_a_forged_answer_gains_nothing(scene: Scene) -> None:
         with pytest.raises(PluginError) as caught:
             session.call(scene.context(Stage.PRE_FETCH))
     assert caught.value.reference in ("plugin-garbage", "plugin-bad-offer", "plugin-timeout")
+
+
+def test_a_forged_finding_steers_no_terminal(scene: Scene) -> None:
+    with pytest.raises(PluginError) as caught:
+        scene.misbehave("unicode")
+    assert caught.value.message.endswith("`sample`: \ufffd\ufffd\ufffd")
+    assert caught.value.hint == "\ufffd"
+
+
+def test_an_offered_path_that_is_no_text(scene: Scene) -> None:
+    with pytest.raises(PluginError) as caught:
+        scene.misbehave("surrogate", Stage.PRE_FETCH)
+    assert caught.value.reference == "plugin-bad-offer"
+    assert "offered `\ufffd`" in caught.value.message
+
+
+def test_an_offer_costs_no_more_than_the_artifact(scene: Scene, tmp_path: Path) -> None:
+    """A sparse file of eight gigabytes costs its plugin nothing; of it no more is read than the lock says."""
+    content = b"wheel" * 1000
+    huge = scene.scratch / "huge"
+    with huge.open("wb") as stream:
+        stream.write(content)
+        stream.truncate(8 << 30)
+    told: dict[str, Any] = {"plugin": "x", "package": 0, "scratch": scene.scratch, "parts": ("huge",)}
+    sha256 = sha256_hex(content)
+    assert not Offer(sha256=sha256, size_bytes=len(content), **told).take(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    os.truncate(huge, len(content))
+    for size_bytes in (0, len(content)):
+        assert Offer(sha256=sha256, size_bytes=size_bytes, **told).take(tmp_path / f"copy-{size_bytes}")
+    assert not Offer(sha256=sha256, size_bytes=len(content) - 1, **told).take(tmp_path / "short")
 
 
 def test_no_descriptor_of_ours_is_lost(scene: Scene) -> None:
