@@ -34,7 +34,7 @@ PROJECTS = (
     Suite(
         name="flask",
         version="3.1.1",
-        needs=("pytest", "asgiref", "python-dotenv"),
+        needs=("pytest<9", "asgiref", "python-dotenv"),
         arguments=("-p", "no:cacheprovider"),
     ),
     Suite(
