@@ -1,4 +1,4 @@
-"""`python -m integration.kills`: a signal at a random moment, to the supervisor, to pid 1 or to the whole job.
+"""`python -m integration.kills`: a signal at a random moment, to the supervisor, to pid 1 or to the job.
 
 Whatever the moment, nothing may be left: no process, no mount, no file in the project, no scratch folder, and
 the terminal as it was. The next run must work. Moments lie between the start and shortly after the moment in

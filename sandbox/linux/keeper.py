@@ -97,15 +97,23 @@ def _keep(
             report.send_failure(failures, "placeholders", error)
             raise
         os.close(failures)  # The supervisor reads the report until its last writer has gone.
-        os.write(ready, _READY)
+        _say(ready)  # Pid 1 may be dead already, and the supervisor with it: there is all the more to remove.
         os.close(ready)
         if watched >= 0:
             syscalls.wait_readable(watched)
         # Their names are gone with this call; their blocks go with this process, for which nobody waits.
         placeholders.release(held)
-        os.write(releasing, _READY)
+        _say(releasing)
     finally:
         os._exit(0)
+
+
+def _say(pipe: int) -> None:
+    """Write the one word, to somebody who may be gone."""
+    try:
+        os.write(pipe, _READY)
+    except BrokenPipeError:
+        return
 
 
 def _open_process(pid: int) -> int:
