@@ -281,7 +281,8 @@ class Policy:
     """Ask for one backend by name; None takes the strongest and never a weaker one silently."""
 
     def __post_init__(self) -> None:
-        problems = tuple(_problems(self))
+        # What is of the wrong type cannot be asked anything else.
+        problems = tuple(_mistyped(self)) or tuple(_problems(self))
         if problems:
             raise PolicyError("the sandbox policy is not acceptable: " + problems[0], details=problems)
 
@@ -313,7 +314,7 @@ class Policy:
         try:
             _revive(values)
             return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise PolicyError(f"the sandbox policy is not acceptable: {error}") from error
 
 
@@ -333,18 +334,49 @@ def _revive(values: dict[str, Any]) -> None:
             values[key] = revive(values[key])
 
 
+_SIMPLE: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "bytes": (bytes,),
+    "int": (int,),
+    "int | None": (int, type(None)),
+    "float | None": (int, float, type(None)),
+    "str": (str,),
+    "str | None": (str, type(None)),
+}
+"""What values of a field may be, by its annotation."""
+
+
+def _mistyped(policy: Policy) -> Iterator[str]:
+    """Name every simple value of the wrong type: plain data may come from anywhere."""
+    parts: list[tuple[str, Any]] = [("", policy), ("limits.", policy.limits)]
+    parts += [(f"mounts[{index}].", mount) for index, mount in enumerate(policy.mounts)]
+    for where, part in parts:
+        for item in fields(part):
+            value, allowed = getattr(part, item.name), _SIMPLE.get(str(item.type))
+            if allowed and (
+                not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed)
+            ):
+                yield f"{where}{item.name}: must be `{item.type}`, not `{value!r:.60}`"
+    for index, mount in enumerate(policy.mounts):
+        yield from (
+            f"mounts[{index}].layers: `{layer!r}` is no path"
+            for layer in mount.layers
+            if not isinstance(layer, str)
+        )
+
+
 def _problems(policy: Policy) -> Iterator[str]:
     """Name everything that is wrong with `policy`, by the path of its field."""
     for index, mount in enumerate(policy.mounts):
         yield from (f"mounts[{index}].{problem}" for problem in _mount_problems(mount))
     yield from _opened(policy.mounts)
     for index, (name, value) in enumerate(policy.environment):
-        if not name or "=" in name or "\0" in name or "\0" in value:
+        if not name or "=" in name or "\0" in name or "\0" in value or not _can_be_encoded(name + value):
             yield f"environment[{index}]: `{name}` is not a variable that an environment can hold"
     for item in fields(policy.limits):
         value = getattr(policy.limits, item.name)
-        if value is not None and value <= 0:
-            yield f"limits.{item.name}: must be more than zero, not `{value}`"
+        if value is not None and not 0 < value < float("inf"):
+            yield f"limits.{item.name}: must be a number above zero, not `{value}`"
     if policy.temporary_size_bytes <= 0:
         yield "temporary_size_bytes: must be more than zero"
     if not policy.hostname or len(policy.hostname) > 64 or not policy.hostname.isascii():
@@ -418,8 +450,19 @@ def _path_problems(path: str) -> Iterator[str]:
         yield f"`{path}` is not an absolute path"
     elif posixpath.normpath(path) != path or path.startswith("//"):
         yield f"`{path}` is not a normal path (no `..`, `.`, doubled or trailing slash)"
+    if not _can_be_encoded(path):
+        yield f"`{path!r}` has characters that no file name can hold"
     if "\0" in path:
         yield "a path holds a NUL byte"
+
+
+def _can_be_encoded(text: str) -> bool:
+    """Whether the system can be told `text`. Source: PEP 383."""
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _within(path: str, roots: tuple[str, ...]) -> bool:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import fields
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox import Guarantee, Isolation, Limits, Mount, Network, Policy, PolicyError, Terminal
+from sandbox import (
+    Guarantee,
+    Isolation,
+    Limits,
+    Mount,
+    Network,
+    Policy,
+    PolicyError,
+    Terminal,
+    UnsupportedError,
+)
+from sandbox.linux.compile import compile_policy
 
 
 @pytest.mark.parametrize(
@@ -107,3 +121,56 @@ _POLICIES = st.builds(
 @given(_POLICIES)
 def test_plain_data_round_trips_through_json(policy: Policy) -> None:
     assert Policy.from_plain(json.loads(json.dumps(policy.to_plain()))) == policy
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+_PLAIN = st.builds(lambda policy: policy.to_plain(), _POLICIES)
+
+
+@given(st.dictionaries(st.sampled_from([item.name for item in fields(Policy)]), _JSON))
+def test_any_plain_data_is_a_policy_or_a_policy_error(plain: dict[str, Any]) -> None:
+    with contextlib.suppress(PolicyError):
+        assert Policy.from_plain(plain).to_plain()
+
+
+@given(_PLAIN, st.data())
+def test_a_damaged_policy_is_a_policy_or_a_policy_error(plain: dict[str, Any], data: st.DataObject) -> None:
+    """One value somewhere inside is replaced by another one."""
+    here: Any = plain
+    for _ in range(4):
+        keys = list(here) if isinstance(here, dict) else list(range(len(here)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(here[key], dict | list) or not here[key] or data.draw(st.booleans()):
+            break
+        here = here[key]
+    here[key] = data.draw(_JSON)
+    try:
+        policy = Policy.from_plain(plain)
+    except PolicyError as error:
+        assert str(error)
+    else:
+        assert Policy.from_plain(policy.to_plain()) == policy
+        with contextlib.suppress(PolicyError, UnsupportedError):
+            compile_policy(policy, "x86_64")
+
+
+@pytest.mark.parametrize(
+    ("plain", "where"),
+    [
+        ({"hostname": 5}, "hostname"),
+        ({"system": "yes"}, "system"),
+        ({"limits": {"processes": True}}, "limits.processes"),
+        ({"limits": {"wall_clock_seconds": float("nan")}}, "limits.wall_clock_seconds"),
+        ({"mounts": [{"kind": "tmpfs", "target": 7}]}, "mounts[0].target"),
+        ({"mounts": [{"kind": "tmpfs", "target": "/a\ud800"}]}, "mounts[0].target"),
+        ({"environment": [["A", "\ud800"]]}, "environment[0]"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_path(plain: dict[str, Any], where: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        Policy.from_plain(plain)
+    assert any(problem.startswith(where) for problem in caught.value.details)
