@@ -205,11 +205,7 @@ class Range:
                 for line in Path("/proc/self/mountinfo").read_text().splitlines()
                 if str(self._place) in line
             ],
-            "files in the project": sorted(
-                (str(path.relative_to(self.project)), path.lstat().st_mode)
-                for path in self.project.rglob("*")
-                if ".venv/" not in str(path)
-            ),
+            "files in the project": sorted(_files(self.project)),
             "scratch folders": sorted(map(str, (*self.scratch.iterdir(), *cache.glob("scratch/*")))),
         }
 
@@ -228,6 +224,13 @@ class Range:
         """Whether the next run does what it should."""
         words = self._argv("run", ("run", "sh", "-c", "exit 3"))
         return subprocess.run(words, cwd=self.project, env=self._environ, check=False).returncode == 3
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Names and modes; what goes away meanwhile is gone."""
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            yield path.name, path.lstat().st_mode
 
 
 def _more(found: object, before: object) -> str:

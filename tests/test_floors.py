@@ -44,6 +44,7 @@ SANDBOX_FLOORS = {
     "codes": 0,
     "traffic": 0,
     "policy": 0,
+    "validity": 0,
     "command": 0,
     "host": 1,
     "scratch": 1,
