@@ -24,7 +24,7 @@ from pypm.index.auth import origin
 from pypm.index.cache import IndexCache
 from pypm.index.client import MAX_METADATA_BYTES, Client
 from pypm.index.pages import local_path
-from pypm.index.remote_zip import RangeIgnored, read_dist_info, read_remote_dist_info
+from pypm.index.remote_zip import RangeIgnored, Tails, read_dist_info, read_remote_dist_info
 from pypm.index.sdist import read_static_metadata
 from pypm.model.artifact import IndexFile
 from pypm.model.candidate import Candidate
@@ -91,6 +91,7 @@ class MetadataReader:
         self._client = client
         self._cache = cache
         self._archives = archives
+        self._tails = Tails()
         self._build_metadata = build_metadata
         self._lock = threading.Lock()
         self._unannounced: dict[str, _Unannounced] = {}
@@ -140,8 +141,12 @@ class MetadataReader:
         if wheel.has_metadata:
             return self._announced(wheel) or self._from_archive(wheel)
         with self._lock:
-            known = self._unannounced.setdefault(origin(wheel.url), _Unannounced())
-            hopeless, doubtful = known.is_hopeless, known.misses > 0
+            host = origin(wheel.url)
+            known = self._unannounced.setdefault(host, _Unannounced())
+            # A host may have it for some projects and not for others, whose releases all want to be asked.
+            project = wheel.filename.partition("-")[0]
+            own = self._unannounced.setdefault(f"{host} {project}", _Unannounced())
+            hopeless, doubtful = known.is_hopeless or own.is_hopeless, known.misses > 0
         if hopeless:
             return self._from_archive(wheel)
         # Where some wheels have it and others do not, a miss must not cost a second wait.
@@ -154,8 +159,9 @@ class MetadataReader:
             if tail is not None and not missed:
                 tail.spare()
         with self._lock:
-            known.hits += not missed
-            known.misses += missed
+            for memory in (known, own):
+                memory.hits += not missed
+                memory.misses += missed
         if content is not None:
             return content
         return self._from_archive(wheel) if tail is None else tail.result()
@@ -187,7 +193,7 @@ class MetadataReader:
 
     def _from_archive(self, wheel: IndexFile) -> bytes:
         try:
-            return read_remote_dist_info(self._client, wheel.url, ("METADATA",))["METADATA"]
+            return read_remote_dist_info(self._client, wheel.url, ("METADATA",), self._tails)["METADATA"]
         except RangeIgnored:
             return read_dist_info(self._archives.fetch(wheel), ("METADATA",))["METADATA"]
 

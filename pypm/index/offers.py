@@ -48,7 +48,8 @@ _KEPT_AT_FIRST = 4
 """Versions whose files are kept when a page is sorted: the newest, of which one is chosen nearly always."""
 
 _KEPT_LATER = 16
-"""Versions on either side of one that is asked for later: who asks for one often asks for the next."""
+"""Versions on either side of one that is asked for later: who asks for one often asks for the next. Each time
+that it happens, twice as many: a resolver that goes through a package goes on."""
 
 
 class PageOffer:
@@ -63,6 +64,7 @@ class PageOffer:
         self._rules = rules
         self._lock = threading.RLock()
         self._is_sorted = False
+        self._reach = _KEPT_LATER
         self._versions: tuple[Version, ...] = ()
         self._excluded: Mapping[Version, str] = MappingProxyType({})
         self._entries: dict[Version, tuple[Source, list[PageFile]]] = {}
@@ -106,7 +108,8 @@ class PageOffer:
 
     def _keep_around(self, version: Version) -> None:
         place = self._versions.index(version)  # Of two versions that are equal, the one that was sorted.
-        around = self._versions[max(0, place - _KEPT_LATER) : place + _KEPT_LATER + 1]
+        around = self._versions[max(0, place - self._reach) : place + self._reach + 1]
+        self._reach *= 2
         usable, _ = self._opened()
         self._entries.update(
             (near, usable[near]) for near in around if near not in self._candidates and near in usable

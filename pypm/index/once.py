@@ -43,6 +43,14 @@ class Once(Generic[_Key, _Result]):
         entry.run()
         return entry.future.result()
 
+    def done(self, key: _Key) -> _Result | None:
+        """Return a result that is there already; None where it is not, or where there was none to be had."""
+        with self._lock:
+            entry = self._entries.get(key)
+        if entry is None or not entry.future.done() or entry.future.cancelled():
+            return None
+        return None if entry.future.exception() is not None else entry.future.result()
+
     def counts(self) -> tuple[int, int]:
         """Return how many results were begun or asked for, and how many of them nobody asked for."""
         with self._lock:

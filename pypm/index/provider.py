@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -16,10 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from packaging.utils import NormalizedName
+from packaging.requirements import Requirement
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from pypm.codec.filenames import version_in_name
+from pypm.codec.filenames import parse_version, version_in_name
 from pypm.codec.metadata import CoreMetadata
 from pypm.errors import ConfigurationError
 from pypm.index.archives import Archives
@@ -161,7 +162,28 @@ class IndexProvider:
         for candidate in candidates:
             guessed = candidate.name not in self._tried and self._is_walked(candidate)
             if candidate.wheels and not guessed:
-                self.begin_metadata(candidate)
+                future = self.begin_metadata(candidate)
+                if candidate.name in self._tried:
+                    future.add_done_callback(self._begin_pinned)
+
+    def _begin_pinned(self, read: Future[CandidateMetadata]) -> None:
+        """Ask for what a version pins, when versions are gone through: each of them pins another one.
+
+        `awscli` has a thousand releases, and each names its own `botocore`.
+        """
+        if read.cancelled() or read.exception() is not None:
+            return
+        for requirement in read.result().requires_dist:
+            version = _pinned_version(requirement)
+            if version is None or requirement.marker is not None:
+                continue
+            offer = self._offers.done((canonicalize_name(requirement.name), None))
+            if offer is not None and version in offer.versions:
+                candidate = offer.candidate(version)
+                if candidate.wheels:
+                    # The pool may be closed by now: then nobody needs it any more.
+                    with suppress(RuntimeError):
+                        self.begin_metadata(candidate)
 
     def _is_walked(self, candidate: Candidate) -> bool:
         name, source = candidate.name, candidate.source
@@ -277,6 +299,14 @@ class IndexProvider:
 
 def _holds(shelf: Shelf, name: NormalizedName) -> bool:
     return any(version_in_name(entry.filename, name) is not None for entry in shelf.open().entries)
+
+
+def _pinned_version(requirement: Requirement) -> Version | None:
+    """Return the version of `NAME==VERSION`."""
+    specifiers = list(requirement.specifier)
+    if len(specifiers) != 1 or specifiers[0].operator != "==" or specifiers[0].version.endswith(".*"):
+        return None
+    return parse_version(specifiers[0].version)
 
 
 def _metadata_key(candidate: Candidate) -> _MetadataKey:

@@ -11,12 +11,14 @@ from __future__ import annotations
 import io
 import lzma
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+from pypm.codec.filenames import filename_of_url
 from pypm.codec.metadata import MetadataError
 from pypm.codec.simple import redact
 from pypm.errors import IndexAccessError
@@ -25,10 +27,20 @@ from pypm.index.client import Answer, Client
 TAIL_BYTES = 64 << 10
 """The first request: covers directory and `.dist-info` of all but the largest wheels."""
 
+_LARGEST_TAIL_BYTES = 1 << 20
+
 _READ_AHEAD_BYTES = 16 << 10
 _MAX_MEMBER_BYTES = 64 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _DIST_INFO_MEMBER = re.compile(r"[^/]+\.dist-info/[^/]+")
+
+
+_END = struct.Struct("<4s4H2IH")
+_END_SIGNATURE = b"PK\x05\x06"
+_ENTRY_BYTES = 46
+_ENTRY_LENGTHS = struct.Struct("<3H")
+_ENTRY_SIGNATURE = b"PK\x01\x02"
+_DIST_INFO = b".dist-info/"
 
 
 class RangeIgnored(Exception):  # noqa: N818 - an answer, not an error: the caller goes another way
@@ -38,7 +50,7 @@ class RangeIgnored(Exception):  # noqa: N818 - an answer, not an error: the call
 class RemoteFile(io.RawIOBase):
     """A file on a server that reads like one on disk: seekable, fetched in pieces."""
 
-    def __init__(self, client: Client, url: str) -> None:
+    def __init__(self, client: Client, url: str, tail_bytes: int = TAIL_BYTES) -> None:
         """Fetch the tail.
 
         Raises:
@@ -51,8 +63,10 @@ class RemoteFile(io.RawIOBase):
         self._position = 0
         self._etag: str | None = None
         self._pieces: list[tuple[int, bytes]] = []
+        self.read_from: int | None = None
+        """The first byte that was read."""
         try:
-            answer = client.range(url, -TAIL_BYTES)
+            answer = client.range(url, -tail_bytes)
         except IndexAccessError as error:
             if error.reference == "index-answer-too-large":
                 raise RangeIgnored from error
@@ -97,6 +111,7 @@ class RemoteFile(io.RawIOBase):
         start = self._position
         if start >= end:
             return b""
+        self.read_from = start if self.read_from is None else min(start, self.read_from)
         for at, piece in self._pieces:
             if at <= start and end <= at + len(piece):
                 break
@@ -130,7 +145,28 @@ class RemoteFile(io.RawIOBase):
         )
 
 
-def read_remote_dist_info(client: Client, url: str, names: Iterable[str]) -> dict[str, bytes]:
+class Tails:
+    """How much of the end of a project's wheels was needed before: the next one needs about as much.
+
+    One request then brings what took three. Safe to share between threads: a lost note costs a request.
+    """
+
+    def __init__(self) -> None:
+        self._bytes: dict[str, int] = {}
+
+    def expected(self, project: str) -> int:
+        """Return how many bytes to begin with."""
+        return self._bytes.get(project, TAIL_BYTES)
+
+    def note(self, project: str, needed_bytes: int) -> None:
+        """Remember what one wheel needed; far more than usual is not worth guessing."""
+        if TAIL_BYTES < needed_bytes <= _LARGEST_TAIL_BYTES:
+            self._bytes[project] = needed_bytes * 9 // 8
+
+
+def read_remote_dist_info(
+    client: Client, url: str, names: Iterable[str], tails: Tails | None = None
+) -> dict[str, bytes]:
     """Return members of a remote wheel's `.dist-info` by name (`METADATA`, `RECORD`).
 
     Raises:
@@ -139,7 +175,12 @@ def read_remote_dist_info(client: Client, url: str, names: Iterable[str]) -> dic
         MetadataError: it is not a wheel, or has not exactly one `.dist-info` with these members.
         IndexAccessError: the server could not be asked.
     """
-    return _read_dist_info(RemoteFile(client, url), names)
+    project = filename_of_url(url).partition("-")[0]
+    stream = RemoteFile(client, url, TAIL_BYTES if tails is None else tails.expected(project))
+    found = _read_dist_info(stream, names)
+    if tails is not None and stream.read_from is not None:
+        tails.note(project, stream.size_bytes - stream.read_from)
+    return found
 
 
 def read_dist_info(path: Path, names: Iterable[str]) -> dict[str, bytes]:
@@ -153,10 +194,94 @@ def read_dist_info(path: Path, names: Iterable[str]) -> dict[str, bytes]:
         return _read_dist_info(stream, names)
 
 
+class _Thinned(io.RawIOBase):
+    """An archive as if it had the entries of a `.dist-info` only, for whoever reads nothing else.
+
+    `zipfile` makes an object of every entry, and a large wheel has thousands.
+    """
+
+    def __init__(self, stream: IO[bytes] | RemoteFile, start: int, directory: bytes, count: int) -> None:
+        """`directory` takes the place of the entries from `start` on."""
+        super().__init__()
+        self._stream = stream
+        self._start = start
+        end = _END.pack(_END_SIGNATURE, 0, 0, count, count, len(directory), start, 0)
+        self._end = directory + end
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move; see `io.IOBase.seek`."""
+        size_bytes = self._start + len(self._end)
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size_bytes}[whence]
+        if start + offset < 0:
+            raise OSError("negative seek position")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to `size` bytes."""
+        whole = self._start + len(self._end)
+        end = whole if size is None or size < 0 else min(self._position + size, whole)
+        start, content = self._position, b""
+        if start < min(end, self._start):
+            self._stream.seek(start)
+            content = self._stream.read(min(end, self._start) - start) or b""
+        if end > self._start:
+            content += self._end[max(start - self._start, 0) : end - self._start]
+        self._position = start + len(content)
+        return content
+
+
+def _thinned(stream: IO[bytes] | RemoteFile) -> IO[bytes] | RemoteFile | _Thinned:
+    """Return the archive without the entries that nobody asks for; itself where it is of an unusual form.
+
+    Source: APPNOTE.TXT of the zip format, 4.3.12 and 4.3.16.
+    """
+    size_bytes = stream.seek(0, io.SEEK_END)
+    if size_bytes < _END.size:
+        return stream
+    stream.seek(size_bytes - _END.size)
+    end = stream.read(_END.size) or b""
+    signature, disk, first_disk, here, count, length, start, comment = _END.unpack(end)
+    is_plain = (signature, disk, first_disk, comment) == (_END_SIGNATURE, 0, 0, 0)
+    if not is_plain or here != count or count == 0xFFFF or start + length + _END.size != size_bytes:
+        return stream
+    stream.seek(start)
+    directory = stream.read(length) or b""
+    # The entries in question stand together at the end: the search for the first skips thousands of others.
+    at = directory.rfind(_ENTRY_SIGNATURE, 0, max(directory.find(_DIST_INFO), 0))
+    if at < 0:
+        return stream
+    kept: list[bytes] = []
+    while at < length:
+        if directory[at : at + 4] != _ENTRY_SIGNATURE or at + _ENTRY_BYTES > length:
+            return stream
+        name_bytes, extra_bytes, comment_bytes = _ENTRY_LENGTHS.unpack_from(directory, at + 28)
+        after = at + _ENTRY_BYTES + name_bytes + extra_bytes + comment_bytes
+        if _DIST_INFO in directory[at + _ENTRY_BYTES : at + _ENTRY_BYTES + name_bytes]:
+            kept.append(directory[at:after])
+        at = after
+    if at != length or not kept:
+        return stream
+    return _Thinned(stream, start, b"".join(kept), len(kept))
+
+
 def _read_dist_info(stream: IO[bytes] | RemoteFile, names: Iterable[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with zipfile.ZipFile(_thinned(stream)) as archive:
             members = [info for info in archive.infolist() if _DIST_INFO_MEMBER.fullmatch(info.filename)]
             folders = {info.filename.partition("/")[0] for info in members}
             if len(folders) != 1:
