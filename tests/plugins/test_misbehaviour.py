@@ -68,7 +68,7 @@ def test_a_hook_that_stops_when_it_is_asked_has_not_failed(scene: Scene) -> None
 
 
 def test_a_memory_bomb(scene: Scene) -> None:
-    with pytest.raises(PluginError, match="crashed with SIGSEGV|was killed, perhaps because memory"):
+    with pytest.raises(PluginError, match=r"crashed with SIGSEGV|was killed, perhaps because memory"):
         scene.misbehave("memory", memory_bytes=192 << 20)
 
 
