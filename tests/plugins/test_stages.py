@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from pypm.workflow.plugin_stages import ReportedPlugins
 from pypm.workflow.report import SilentReporter
 from pypm.workflow.stages import Stage
 from tests.plugins.bench import SOURCES, build, needs_compiler, needs_sandbox
+from tests.plugins.test_misbehaviour import AT_LOAD, HEAD, HOOK, descriptor
 from tests.support.index_server import IndexServer, make_sdist, make_wheel
 
 pytestmark = [needs_sandbox, needs_compiler]
@@ -245,6 +247,26 @@ def test_a_command_refuses_what_cannot_be_loaded(place: Place) -> None:
     library.unlink()
     assert "error: the plugin `recorder` is not installed" in place("sync", code=1).stderr
     assert sorted(path.name for path in place.root.iterdir()) == ["plugins", "pyproject.toml"]
+
+
+@pytest.mark.parametrize("how", ["no-hook", "newer", "wider", "short", "undefined", "constructor"])
+def test_what_cannot_be_used_is_one_sentence_of_a_command(place: Place, tmp_path: Path, how: str) -> None:
+    code, _, cause = AT_LOAD[how]
+    (tmp_path / "x.c").write_text(HEAD + code)
+    build(tmp_path / "x.c", place.root / "plugins" / "pypm_x.so")
+    place.project("plugins = ['x']", package=False)
+    said = place("lock", code=1).stderr
+    assert said.startswith("error: the plugin `x` ")
+    assert re.search(cause, said.splitlines()[0])
+    assert not (place.root / "pypm.lock").exists()
+
+
+def test_a_plugin_of_an_older_header_works_in_a_command(place: Place, tmp_path: Path) -> None:
+    older = descriptor(head="PYPM_MAGIC, 1, (unsigned)sizeof(pypm_descriptor), 96")
+    (tmp_path / "x.c").write_text(HEAD + HOOK + older)
+    build(tmp_path / "x.c", place.root / "plugins" / "pypm_x.so")
+    place.project("plugins = ['x']", package=False)
+    place("lock")
 
 
 def test_many_findings_about_one_package_are_told_shortly() -> None:
