@@ -39,7 +39,7 @@ VIRTUAL_ENV={location}
 VIRTUAL_ENV_PROMPT={prompt}
 export VIRTUAL_ENV VIRTUAL_ENV_PROMPT
 _PYPM_OLD_PATH="$PATH"
-PATH="$VIRTUAL_ENV/bin:$PATH"
+PATH="$VIRTUAL_ENV/{programs}:$PATH"
 export PATH
 if [ -n "${{PYTHONHOME:-}}" ]; then
     _PYPM_OLD_PYTHONHOME="$PYTHONHOME"
@@ -79,7 +79,7 @@ deactivate keep
 set -gx VIRTUAL_ENV {location}
 set -gx VIRTUAL_ENV_PROMPT {prompt}
 set -gx _PYPM_OLD_PATH $PATH
-set -gx PATH "$VIRTUAL_ENV/bin" $PATH
+set -gx PATH "$VIRTUAL_ENV/{programs}" $PATH
 if set -q PYTHONHOME
     set -gx _PYPM_OLD_PYTHONHOME $PYTHONHOME
     set -e PYTHONHOME
@@ -102,7 +102,7 @@ deactivate keep
 setenv VIRTUAL_ENV {location}
 setenv VIRTUAL_ENV_PROMPT {prompt}
 set _PYPM_OLD_PATH="$PATH:q"
-setenv PATH "$VIRTUAL_ENV:q/bin:$PATH:q"
+setenv PATH "$VIRTUAL_ENV:q/{programs}:$PATH:q"
 if (! $?VIRTUAL_ENV_DISABLE_PROMPT && $?prompt) then
     set _PYPM_OLD_PROMPT="$prompt:q"
     set prompt = "($VIRTUAL_ENV_PROMPT:q) $prompt:q"
@@ -129,7 +129,7 @@ deactivate -Keep
 $env:VIRTUAL_ENV = {location}
 $env:VIRTUAL_ENV_PROMPT = {prompt}
 $global:_PYPM_OLD_PATH = $env:PATH
-$env:PATH = (Join-Path $env:VIRTUAL_ENV 'bin') + [IO.Path]::PathSeparator + $env:PATH
+$env:PATH = (Join-Path $env:VIRTUAL_ENV '{programs}') + [IO.Path]::PathSeparator + $env:PATH
 if (-not $env:VIRTUAL_ENV_DISABLE_PROMPT) {{
     Copy-Item function:prompt function:global:_pypm_old_prompt
     function global:prompt {{ "($env:VIRTUAL_ENV_PROMPT) " + (_pypm_old_prompt) }}
@@ -137,20 +137,62 @@ if (-not $env:VIRTUAL_ENV_DISABLE_PROMPT) {{
 """
 
 
-def activation_scripts(location: Path, prompt: str) -> dict[str, str]:
-    """Return the scripts by file name, for an environment at `location` that shows itself as `prompt`."""
-    return {
-        "activate": _fill(_SH, location, prompt, shlex.quote),
-        "activate.fish": _fill(_FISH, location, prompt, _quote_fish),
-        "activate.csh": _fill(_CSH, location, prompt, _quote_csh),
-        "Activate.ps1": _fill(_POWERSHELL, location, prompt, _quote_powershell),
+_BATCH = """\
+@echo off
+rem Call this file: `{bin}\\activate.bat`.
+if defined _PYPM_OLD_PATH set "PATH=%_PYPM_OLD_PATH%"
+if defined _PYPM_OLD_PROMPT set "PROMPT=%_PYPM_OLD_PROMPT%"
+set "VIRTUAL_ENV={location}"
+set "VIRTUAL_ENV_PROMPT={prompt}"
+set "_PYPM_OLD_PATH=%PATH%"
+set "PATH=%VIRTUAL_ENV%\\{programs};%PATH%"
+set "PYTHONHOME="
+if not defined PROMPT set "PROMPT=$P$G"
+if not defined VIRTUAL_ENV_DISABLE_PROMPT (
+    set "_PYPM_OLD_PROMPT=%PROMPT%"
+    set "PROMPT=(%VIRTUAL_ENV_PROMPT%) %PROMPT%"
+)
+"""
+
+_BATCH_DEACTIVATE = """\
+@echo off
+if defined _PYPM_OLD_PATH set "PATH=%_PYPM_OLD_PATH%"
+if defined _PYPM_OLD_PROMPT set "PROMPT=%_PYPM_OLD_PROMPT%"
+set "_PYPM_OLD_PATH="
+set "_PYPM_OLD_PROMPT="
+set "VIRTUAL_ENV="
+set "VIRTUAL_ENV_PROMPT="
+"""
+
+
+def activation_scripts(location: Path, prompt: str, programs: str = "bin") -> dict[str, str]:
+    """Return the scripts by file name, for an environment at `location` that shows itself as `prompt`.
+
+    `programs` is its folder of programs; with that of Windows there are scripts for its own shell, too.
+    """
+    where = (location, prompt, programs)
+    scripts = {
+        "activate": _fill(_SH, *where, shlex.quote),
+        "activate.fish": _fill(_FISH, *where, _quote_fish),
+        "activate.csh": _fill(_CSH, *where, _quote_csh),
+        "Activate.ps1": _fill(_POWERSHELL, *where, _quote_powershell),
     }
+    if programs == "Scripts":
+        # The command interpreter loses its place in files whose lines end otherwise.
+        scripts["activate.bat"] = _fill(_BATCH, *where, _quote_batch).replace("\n", "\r\n")
+        scripts["deactivate.bat"] = _BATCH_DEACTIVATE.replace("\n", "\r\n")
+    return scripts
 
 
-def _fill(template: str, location: Path, prompt: str, quote: Callable[[str], str]) -> str:
+def _fill(template: str, location: Path, prompt: str, programs: str, quote: Callable[[str], str]) -> str:
     # The comment must stay one line, whatever a folder is called.
-    shown = str(location / "bin").replace("\n", "?")
-    return template.format(bin=shown, location=quote(str(location)), prompt=quote(prompt))
+    shown = str(location / programs).replace("\n", "?")
+    return template.format(bin=shown, location=quote(str(location)), prompt=quote(prompt), programs=programs)
+
+
+def _quote_batch(text: str) -> str:
+    # Within `set "NAME=..."` only the percent sign means something; a quote cannot be in a path.
+    return text.replace("%", "%%").replace('"', "'").replace("\n", "?")
 
 
 def _quote_fish(text: str) -> str:

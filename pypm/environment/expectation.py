@@ -15,6 +15,7 @@ from pathlib import Path
 from pypm.codec.manifest import load_header, load_rows
 from pypm.digest import sha256_hex
 from pypm.environment.overlay import describe
+from pypm.environment.windows import launcher_name
 from pypm.environment.writer import STATE_FILE, read_state
 from pypm.files import locked, remove_tree, storage_errors
 from pypm.model.environment import Environment
@@ -89,10 +90,13 @@ def forget_generated(environment: Environment) -> None:
 def _owners(environment: Environment) -> dict[str, str]:
     """Whose the generated files are: programs by name, and what lies in a `.dist-info`."""
     owners: dict[str, str] = {}
-    site_packages = f"lib/{environment.interpreter.python_tag}/site-packages"
+    interpreter = environment.interpreter
+    site_packages, folder = interpreter.site_packages, interpreter.programs
     for wheel in (*environment.project_layers, *environment.wheels):
         for name in (*(entry.name for entry in wheel.entry_points), *wheel.scripts):
-            owners.setdefault(f"bin/{name}", wheel.name)
+            owners.setdefault(f"{folder}/{name}", wheel.name)
+            if interpreter.is_windows:
+                owners.setdefault(f"{folder}/{launcher_name(name)}", wheel.name)
         for name in ("RECORD", "direct_url.json"):
             owners[f"{site_packages}/{wheel.dist_info}/{name}"] = wheel.name
     return owners

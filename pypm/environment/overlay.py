@@ -17,6 +17,7 @@ from pypm import __version__
 from pypm.codec.merkle import environment_digest
 from pypm.codec.record import RecordRow, dump_record
 from pypm.digest import sha256_hex
+from pypm.environment import windows
 from pypm.environment.activation import activation_scripts
 from pypm.environment.scripts import entry_script, rewritten_script
 from pypm.errors import IntegrityError
@@ -118,19 +119,28 @@ class _Layer:
         self._environment = environment
         self._direct_urls = dict(environment.direct_urls)
         self._folder = folder
-        self._python = environment.location / "bin" / "python"
-        self._site_packages = f"lib/{environment.interpreter.python_tag}/site-packages"
+        interpreter = environment.interpreter
+        self._python = environment.location / interpreter.program
+        self._site_packages = interpreter.site_packages
+        self._bin = folder / interpreter.programs
+        self._launcher = windows.program_launcher(interpreter) if interpreter.is_windows else b""
         self._programs: set[str] = set()
 
     def write(self) -> None:
         (self._folder / self._site_packages).mkdir(parents=True)
-        (self._folder / "bin").mkdir()
-        # As `venv` does on 64-bit systems: some programs look for `lib64` by name.
-        (self._folder / "lib64").symlink_to("lib")
+        self._bin.mkdir()
+        interpreter = self._environment.interpreter
+        if interpreter.is_windows:
+            for name, content in windows.interpreters(interpreter).items():
+                (self._bin / name).write_bytes(content)
+        else:
+            # As `venv` does on 64-bit systems: some programs look for `lib64` by name.
+            (self._folder / "lib64").symlink_to("lib")
+            self._write_links()
         self._write_settings()
-        self._write_links()
-        for name, text in activation_scripts(self._environment.location, self._prompt).items():
-            (self._folder / "bin" / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        scripts = activation_scripts(self._environment.location, self._prompt, interpreter.programs)
+        for name, text in scripts.items():
+            (self._bin / name).write_bytes(text.encode("utf-8", "surrogateescape"))
         for wheel in (*self._environment.project_layers, *self._environment.wheels):
             self._write_programs(wheel)
 
@@ -168,14 +178,17 @@ class _Layer:
         programs = {entry.name: entry_script(entry, self._python) for entry in wheel.entry_points}
         for name in wheel.scripts:
             programs[name] = rewritten_script((wheel.tree / "scripts" / name).read_bytes(), self._python)
+        if self._launcher:
+            programs = windows.launched(programs, self._launcher, self._python)
         rows = []
+        up = "../" * (self._site_packages.count("/") + 1)
         for name, content in sorted(programs.items()):
             # As with every other file: the wheel whose name sorts first has brought it already.
             if name not in self._programs:
                 self._programs.add(name)
-                (self._folder / "bin" / name).write_bytes(content)
-                (self._folder / "bin" / name).chmod(0o755)
-                rows.append(_row(f"../../../bin/{name}", content))
+                (self._bin / name).write_bytes(content)
+                (self._bin / name).chmod(0o755)
+                rows.append(_row(f"{up}{self._bin.name}/{name}", content))
         dist_info = self._folder / self._site_packages / wheel.dist_info
         if rows or wheel.name in self._direct_urls:
             dist_info.mkdir()

@@ -43,6 +43,26 @@ class Interpreter:
     """One line that two machines with the same build of Python share; part of the environment digest."""
 
     @property
+    def is_windows(self) -> bool:
+        """Whether environments have the layout of Windows."""
+        return self.platform.startswith("win")
+
+    @property
+    def site_packages(self) -> str:
+        """Where modules lie below an environment's root."""
+        return "Lib/site-packages" if self.is_windows else f"lib/{self.python_tag}/site-packages"
+
+    @property
+    def programs(self) -> str:
+        """The folder of programs below an environment's root."""
+        return "Scripts" if self.is_windows else "bin"
+
+    @property
+    def program(self) -> str:
+        """The interpreter below an environment's root."""
+        return "Scripts/python.exe" if self.is_windows else "bin/python"
+
+    @property
     def python_tag(self) -> str:
         """`python3.11`: the folder below `lib/` that holds site-packages."""
         major, minor, *_ = self.version.split(".")

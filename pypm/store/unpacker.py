@@ -128,7 +128,7 @@ class Unpacker:
     @property
     def site_packages(self) -> str:
         """Where modules go below an environment's root."""
-        return f"lib/{self.interpreter.python_tag}/site-packages"
+        return self.interpreter.site_packages
 
     def unpack(self, request: UnpackRequest) -> Any:
         """Return the worker's answer, untrusted, for `store.adoption.parse_answer`.
@@ -144,6 +144,7 @@ class Unpacker:
                 "archive": str(request.archive),
                 "staging": str(request.staging),
                 "site_packages": self.site_packages,
+                "programs": self.interpreter.programs,
                 "include": f"include/site/{self.interpreter.python_tag}",
                 "limits": [
                     self._limits.entries,

@@ -90,7 +90,7 @@ def find_enabled(context: Context, enabled: Enabled, lock: Lock | None) -> Found
     missing = tuple(pick for pick, wheel in wheels if wheel is None)
     if missing:
         return Missing(plugin=enabled.name, package=str(enabled.package), picks=missing)
-    below = Path("lib", interpreter.python_tag, "site-packages")
+    below = Path(interpreter.site_packages)
     prefixes = [wheel.prefix for _, wheel in wheels if wheel is not None]
     found = find(enabled.name, package_path(prefixes[0], prefixes[0] / below))
     if not isinstance(found, PythonFound):

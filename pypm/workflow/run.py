@@ -197,7 +197,8 @@ def _require_program(word: str, prepared: Prepared) -> None:
 
 def _program_folders(prepared: Prepared) -> tuple[str, ...]:
     """Where the sandbox looks for programs, as this machine sees it."""
-    return (*(f"{layer}/bin" for layer in prepared.environment.layers), *SYSTEM_PATH.split(":"))
+    programs = prepared.environment.interpreter.programs
+    return (*(f"{layer}/{programs}" for layer in prepared.environment.layers), *SYSTEM_PATH.split(":"))
 
 
 def _policy(

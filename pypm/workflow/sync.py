@@ -150,7 +150,7 @@ def _compared(environment: Environment) -> SyncOutcome:
     state = read_state(environment.location)
     if state is not None and state.base == environment.base.name:
         return SyncOutcome(digest=environment.digest, changed=False)
-    site_packages = environment.location / "lib" / environment.interpreter.python_tag / "site-packages"
+    site_packages = environment.location / environment.interpreter.site_packages
     present = {path.name for path in site_packages.glob("*.dist-info")}
     wanted = set(_distributions(environment))
     return SyncOutcome(

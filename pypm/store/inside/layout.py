@@ -30,6 +30,8 @@ class Scheme(NamedTuple):
     """`lib/python3.11/site-packages`."""
     include: str
     """`include/site/python3.11`; each distribution gets a folder below it."""
+    programs: str = "bin"
+    """`Scripts` on Windows."""
 
 
 class Wheel(NamedTuple):
@@ -86,7 +88,7 @@ def place(name: str, wheel: Wheel, scheme: Scheme) -> tuple[str, bool]:
         if "/" in path:
             raise Refusal("data-scheme", f"the script `{name}` lies in a folder")
         check_program(path)
-        return f"bin/{path}", True
+        return f"{scheme.programs}/{path}", True
     if kind == "data":
         return _place_data(name, path), False
     raise Refusal("data-scheme", f"`{kind}` of `{name}` is not a scheme")
@@ -196,7 +198,7 @@ def startup_carrier(path: str, scheme: Scheme) -> bool:
     like a tool of the system runs in its stead when the environment is active.
     """
     folder, _, name = path.rpartition("/")
-    if folder == "bin":
+    if folder == scheme.programs:
         return name in _SYSTEM_TOOLS
     if path.startswith(scheme.site_packages + "/"):
         first = path[len(scheme.site_packages) + 1 :].split("/", 1)[0]

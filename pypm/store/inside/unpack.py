@@ -56,7 +56,8 @@ def unpack(request: Request) -> dict[str, Any]:
             content = _metadata_file(archive, members, wheel, "entry_points.txt")
             entry_points = parse_entry_points(content)
         jobs = _jobs(archive, wheel, request.scheme)
-        check_places([path for _, path, _ in jobs] + ["bin/" + name for name, _, _, _ in entry_points])
+        programs = [f"{request.scheme.programs}/{name}" for name, _, _, _ in entry_points]
+        check_places([path for _, path, _ in jobs] + programs)
         files = _Writer(archive, rows, request).write(jobs)
     return {
         "stem": wheel.stem,
@@ -104,7 +105,7 @@ def _jobs(archive: Archive, wheel: Wheel, scheme: Scheme) -> list[tuple[Member, 
 def _startup(
     jobs: list[tuple[Member, str, bool]], entry_points: list[tuple[str, str, str, bool]], scheme: Scheme
 ) -> list[str]:
-    paths = [path for _, path, _ in jobs] + ["bin/" + name for name, _, _, _ in entry_points]
+    paths = [path for _, path, _ in jobs] + [f"{scheme.programs}/{name}" for name, _, _, _ in entry_points]
     return sorted(path for path in paths if startup_carrier(path, scheme))
 
 
@@ -170,7 +171,7 @@ class _Writer:
         mode = 0o555 if is_script or member.mode & 0o111 else 0o444
         # Only what has an interpreter line to rewrite is kept apart; a compiled program is linked as it is.
         rewritten = is_script and first.split(b"\n", 1)[0].split(b" ", 1)[0].rstrip() in _PYTHON_LINES
-        path = "scripts/" + path[len("bin/") :] if rewritten else "prefix/" + path
+        path = "scripts/" + path.partition("/")[2] if rewritten else "prefix/" + path
         row = self._rows[member.name]
         sha256 = hashlib.sha256()
         other = None if row.algorithm == "sha256" else hashlib.new(row.algorithm)

@@ -46,7 +46,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
                 Request(
                     request["archive"],
                     request["staging"],
-                    Scheme(request["site_packages"], request["include"]),
+                    Scheme(request["site_packages"], request["include"], request["programs"]),
                     Limits(*request["limits"]),
                     request["mtime_ns"],
                     request["threads"],
