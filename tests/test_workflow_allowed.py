@@ -109,6 +109,16 @@ def test_a_build_tells_its_refusals_with_the_key_that_allows_them(tmp_path: Path
     ) in done.stderr
 
 
+def test_a_build_that_meets_a_limit_says_which(tmp_path: Path) -> None:
+    build = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    table = '[tool.pypm.sandbox.build]\ncpu-time = "1s"\n'
+    folder = _project(tmp_path, build + table)
+    (folder / "backend.py").write_text("def build_editable(*_, **__):\n    while True: pass\n")
+    done = _pypm(folder, "sync")
+    assert done.returncode == 1
+    assert "was ended: the limit of 1 seconds of processor time was reached" in done.stderr
+
+
 def test_stats_are_told_and_written(tmp_path: Path, port: int) -> None:
     folder = _project(tmp_path)
     told = tmp_path / "stats.json"

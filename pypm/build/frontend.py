@@ -234,6 +234,8 @@ def _run(call: _Call, log: BuildLog) -> sandbox.ExitStatus:
         )
     for line in () if status.network is None else status.network.lines(_NETWORK_KEY):
         log.add(line)
+    for reached in status.reached:
+        log.add(f"limit: {reached.sentence}")
     return status
 
 
@@ -287,7 +289,7 @@ def _result(call: _Call, status: sandbox.ExitStatus, log: BuildLog) -> Any:
     if problem == "missing":
         raise _missing(call, log)
     if status.returncode != 0 or result is None or problem is not None:
-        reason = f"`{call.hook}` of `{backend}` {_ending(status.returncode)}"
+        reason = f"`{call.hook}` of `{backend}` {_ending(status)}"
         raise call.failure(reason, reference="build-failed", log=log)
     return result
 
@@ -306,11 +308,14 @@ def _missing(call: _Call, log: BuildLog) -> BuildError:
     )
 
 
-def _ending(returncode: int) -> str:
-    if returncode == 124:
+def _ending(status: sandbox.ExitStatus) -> str:
+    if status.timed_out:
         return "took longer than its `timeout` allows"
-    if returncode > 128:
-        return f"was ended by signal {returncode - 128}"
+    if status.limit is not None:
+        met = next(each.sentence for each in status.reached if each.limit == status.limit)
+        return f"was ended: {met}"
+    if status.returncode > 128:
+        return f"was ended by signal {status.returncode - 128}"
     return "failed"
 
 

@@ -25,12 +25,15 @@ OUTPUT = HERE / "output"
 def main() -> int:
     """Read the request, call the hook, write the answer, give the exit status."""
     request = json.loads(REQUEST.read_text(encoding="utf-8"))
+    code = 0
     try:
         answer = {"result": call(request)}
     except subprocess.CalledProcessError as failure:
         answer = {"failed": failure.returncode}
+        # A hook that a signal ended is told as a shell tells it: the limit whose signal it was is named then.
+        code = 128 - failure.returncode if failure.returncode < 0 else 1
     ANSWER.write_text(json.dumps(answer), encoding="utf-8")
-    return 0 if "result" in answer else 1
+    return code
 
 
 def call(request: dict[str, Any]) -> Any:
