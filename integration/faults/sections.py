@@ -18,7 +18,11 @@ from tests.support.index_server import Archive, Fault, IndexServer
 
 _DRIP = Fault(drip_seconds=0.01, drip_bytes=128 << 10)
 """Some ten megabytes a second: downloads take long enough to be hit."""
-_OURS = (tracing.KILL, tracing.KILL_LEADER)
+_OURS = (tracing.KILL, tracing.KILL_LEADER, tracing.KILL_AT_MOUNT)
+_WEIGHTY = "sync, empty cache"
+"""The phase with most of the calls: fetching, unpacking, compiling, building, staging."""
+_PHASES = {tracing.KILL_LEADER: (_WEIGHTY,), tracing.KILL_AT_MOUNT: (_WEIGHTY, "run")}
+"""Killing the first process alone matters where there are others, and mounts where a sandbox is set up."""
 _ERRORS = (tracing.NO_SPACE, tracing.NO_QUOTA, tracing.BROKEN_DISK, tracing.NO_FILES)
 
 
@@ -57,11 +61,11 @@ class Setup:
         return self.program == "pypm"
 
 
-def _shared(setup: Setup, shares: int) -> Iterator[Callable[[], bool]]:
-    """Yield, for each of so many rows, what tells that its share of the time is over."""
+def _shared(setup: Setup, *shares: int) -> Iterator[Callable[[], bool]]:
+    """Yield, for each row, what tells that its share of the time is over."""
     begun = time.monotonic()
-    for number in range(1, shares + 1):
-        end = begun + setup.seconds * number / shares
+    for number in range(1, len(shares) + 1):
+        end = begun + setup.seconds * sum(shares[:number]) / sum(shares)
         yield lambda end=end: time.monotonic() > end  # type: ignore[misc]
 
 
@@ -86,15 +90,13 @@ def _at_calls(setup: Setup, harms: tuple[tracing.Harm, ...], left_out: set[str])
     )
     phases = [phase for name, phase in boundaries.phases.items() if name not in left_out]
     chosen = [(phase, harm) for harm in harms for phase in phases]
-    # Killing the first process alone matters where there are others: unpackers, builds, the sandbox.
-    chosen = [
-        pair for pair in chosen if pair[1] is not tracing.KILL_LEADER or pair[0].name.startswith("sync, e")
-    ]
+    chosen = [pair for pair in chosen if pair[0].name in _PHASES.get(pair[1], (pair[0].name,))]
     if setup.quick:
         chosen = [
             pair for pair in chosen if pair[0].name in {"lock", "sync, empty cache", "sync, another .venv"}
         ]
-    for (phase, harm), expired in zip(chosen, _shared(setup, len(chosen)), strict=True):
+    shares = [4 if phase.name == _WEIGHTY and harm is tracing.KILL else 1 for phase, harm in chosen]
+    for (phase, harm), expired in zip(chosen, _shared(setup, *shares), strict=True):
         yield boundaries.run(phase, harm, most=1 if setup.quick else 10_000, expired=expired)
 
 

@@ -4,7 +4,7 @@
  *
  *   REPORT   file that gets one line for each counted call (`NUMBER NAME PATH`) and one for the end
  *   ROOTS    folders, separated by colons: calls count when they concern something below one of them
- *   CLASS    kill: whatever changes a file, a folder, a mount or the set of processes
+ *   CLASS    kill: whatever changes a file or a folder; mount: whatever changes mounts or namespaces
  *            space: what needs room on the disk; disk: what touches the disk; files: what opens a file
  *   ACTION   count | group (kill everything) | leader (kill the first process alone) | error
  *   AT       the call that it happens at, from 1; that call is not executed
@@ -45,7 +45,7 @@
 #error "this architecture is not known here: add how a call is skipped and answered"
 #endif
 
-enum { KILL = 1, SPACE = 2, DISK = 4, FILES = 8 };
+enum { KILL = 1, SPACE = 2, DISK = 4, FILES = 8, MOUNT = 16 };
 enum { PROCESS = -1 }; /* Counts wherever it happens. */
 
 struct call {
@@ -61,7 +61,7 @@ struct call {
 #define ON_FILE(NAME, CLASSES) {SYS_##NAME, #NAME, CLASSES, 0, -2, -1, -2, -1}
 #define AT(NAME, CLASSES) {SYS_##NAME, #NAME, CLASSES, 0, 1, -1, -2, -1}
 #define TWO(NAME, CLASSES) {SYS_##NAME, #NAME, CLASSES, 0, 1, 2, 3, -1}
-#define OF_PROCESS(NAME) {SYS_##NAME, #NAME, KILL, -1, PROCESS, -1, -2, -1}
+#define OF_PROCESS(NAME) {SYS_##NAME, #NAME, MOUNT, -1, PROCESS, -1, -2, -1}
 #define PLAIN(NAME, CLASSES) {SYS_##NAME, #NAME, CLASSES, -1, 0, -1, -2, -1}
 #define PLAIN_TWO(NAME, CLASSES) {SYS_##NAME, #NAME, CLASSES, -1, 0, -1, 1, -1}
 
@@ -324,7 +324,15 @@ static int follow(pid_t leader, const struct options *options)
 
 static int class_of(const char *word)
 {
-    return !strcmp(word, "space") ? SPACE : !strcmp(word, "disk") ? DISK : !strcmp(word, "files") ? FILES : KILL;
+    static const struct {
+        const char *word;
+        int class;
+    } known[] = {{"kill", KILL}, {"space", SPACE}, {"disk", DISK}, {"files", FILES}, {"mount", MOUNT}};
+    for (size_t index = 0; index < sizeof known / sizeof *known; index++)
+        if (!strcmp(word, known[index].word))
+            return known[index].class;
+    fprintf(stderr, "tracer: no class is named %s\n", word);
+    exit(99);
 }
 
 int main(int count, char **words)

@@ -18,13 +18,15 @@ class Harm:
     action: str
     """`group`: all processes are killed; `leader`: the first one alone; `error`: the call fails."""
     calls: str
-    """Which calls are counted: `kill`, `space`, `disk` or `files`; see `tracer.c`."""
+    """Which calls are counted: `kill`, `mount`, `space`, `disk` or `files`; see `tracer.c`."""
     error: str = ""
     """`ENOSPC`, ...; with `error` only."""
     lasting: bool = False
     """All later calls of the class fail, too: a disk stays full."""
 
     def __str__(self) -> str:
+        if self.calls == "mount":
+            return "SIGKILL at a mount"
         if self.action != "error":
             return "SIGKILL" if self.action == "group" else "SIGKILL of the first process"
         return f"{self.error} {'from a call on' if self.lasting else 'of one call'}"
@@ -32,6 +34,7 @@ class Harm:
 
 KILL = Harm(action="group", calls="kill")
 KILL_LEADER = Harm(action="leader", calls="kill")
+KILL_AT_MOUNT = Harm(action="group", calls="mount")
 NO_SPACE = Harm(action="error", calls="space", error="ENOSPC", lasting=True)
 NO_QUOTA = Harm(action="error", calls="space", error="EDQUOT", lasting=True)
 BROKEN_DISK = Harm(action="error", calls="disk", error="EIO")
