@@ -42,7 +42,7 @@ def main() -> int:
         print(json.dumps([{**asdict(result), "verdict": result.verdict} for result in results], indent=1))
     weaker = sum(result.verdict == "less" for result in own)
     told = f"{len(own) - len(failed)} passed, {len(failed)} failed" + (
-        f"; in {weaker} of those that passed the Landlock rung promises less, as stated" if weaker else ""
+        f"; in {weaker} of those that passed the rung promises less, as stated" if weaker else ""
     )
     print(told, file=sys.stderr if options.json else None)
     return 1 if failed else 0

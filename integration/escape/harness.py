@@ -315,16 +315,19 @@ def attempt(arena: Arena, attack: ModuleType, way: str, peer: Path | None = None
             shutil.rmtree(arena.project)
             saved.rename(arena.project)
     checks = (*checks, *found)
-    if arena.landlock and way != "bwrap":
-        checks = tuple(_expected(name, check) for check in checks)
+    if way != "bwrap":
+        checks = tuple(_expected(name, check, landlock=arena.landlock) for check in checks)
     return Result(attack=name, rung=way, checks=checks, seconds=time.monotonic() - started)
 
 
-def _expected(attack: str, check: Check) -> Check:
-    """The check, told with the reason where the Landlock rung is known to give less."""
+def _expected(attack: str, check: Check, *, landlock: bool) -> Check:
+    """The check, told with the reason where the rung is known to give less."""
     if check.verdict not in ("escaped", "broken", "silent"):
         return check
-    reason = less.reason(attack, check.name, as_root=os.geteuid() == 0)
+    if landlock:
+        reason = less.reason(attack, check.name, as_root=os.geteuid() == 0)
+    else:
+        reason = less.known(attack, check.name)
     return check if reason is None else replace(check, verdict="less", detail=reason)
 
 

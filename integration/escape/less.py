@@ -74,6 +74,18 @@ AS_ROOT_TOO: dict[str, dict[str, str]] = {
 """What is added to it where the caller is root."""
 
 
+FIFO = "a read-only mount does not stop writing to a FIFO, nor does Landlock below a writable folder"
+KNOWN: dict[str, dict[str, str]] = {
+    "readonly_fifo": {"writing into it": FIFO, "bytes in the host's FIFO": FIFO},
+}
+"""What the namespaces rung does not deny, either, by attack and check."""
+
+
+def known(attack: str, check: str) -> str | None:
+    """Why the namespaces rung does not deny this; None if it must."""
+    return KNOWN.get(attack, {}).get(check)
+
+
 def reason(attack: str, check: str, *, as_root: bool) -> str | None:
     """Why the rung gives less in this check; None if it should not."""
     for table in (LESS, AS_ROOT_TOO) if as_root else (LESS,):
