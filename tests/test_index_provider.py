@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from pypm.codec.metadata import MetadataError
 from pypm.errors import ConfigurationError, IndexAccessError, IntegrityError
 from pypm.index.cache import ABSENT_SECONDS, FRESH_SECONDS, IndexCache
 from pypm.index.client import Client, NetworkSettings
@@ -23,7 +24,7 @@ from pypm.index.locate import path_hint, split_address
 from pypm.index.offers import parse_time
 from pypm.index.pages import Pages
 from pypm.index.provider import IndexProvider, ProviderSettings
-from pypm.index.remote_zip import read_remote_dist_info
+from pypm.index.remote_zip import read_dist_info, read_remote_dist_info
 from pypm.model.artifact import LockedArtifact, Sha256
 from pypm.model.project import Index, IndexSource, PathSource, UrlSource, WorkspaceSource
 from pypm.paths import Cache
@@ -320,6 +321,22 @@ def test_members_far_from_the_tail_and_record(server: IndexServer, ground: Groun
     assert found["METADATA"] == archive.metadata
     assert found["RECORD"].endswith(b"RECORD,,\n")
     assert sum(request.headers.get("range") is not None for request in server.requests) == server.count() <= 4
+
+
+@pytest.mark.parametrize("comment", [b"", b"a comment"])
+def test_the_entries_of_a_large_wheel_are_passed_over(tmp_path: Path, comment: bytes) -> None:
+    path = tmp_path / "large-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(300):
+            archive.writestr(f"large/{number}.py", b"")
+        archive.writestr("large-1.0.dist-info/METADATA", b"Name: large\n")
+        archive.writestr("large-1.0.dist-info/RECORD", b"")
+        archive.comment = comment
+    assert read_dist_info(path, ("METADATA", "RECORD")) == {"METADATA": b"Name: large\n", "RECORD": b""}
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"PK\x01\x02")] + content[-22:])
+    with pytest.raises(MetadataError):
+        read_dist_info(path, ("METADATA",))
 
 
 def test_a_server_without_ranges_gives_the_wheel(server: IndexServer, ground: Ground) -> None:

@@ -106,7 +106,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peer", choices=["uv"], help="lock beside it and compare")
     parser.add_argument("--exclude-newer", metavar="DATE", help="ignore files uploaded after this date")
     parser.add_argument("--default-index", metavar="URL", help="where both find the default index")
-    parser.add_argument("--resolution", choices=["highest", "lowest", "lowest-direct"], default="highest")
+    parser.add_argument("--resolution", choices=["highest", "lowest", "lowest-direct"])
     parser.add_argument("--no-build", action="store_true", help="take wheels only")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="times are medians of N runs each")
     parser.add_argument("--only", default="", metavar="TEXT", help="projects whose name contains this")

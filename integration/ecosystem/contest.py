@@ -27,14 +27,15 @@ class Terms:
 
     exclude_newer: str | None = None
     default_index: str | None = None
-    resolution: str = "highest"
+    resolution: str | None = None
+    """None leaves it to each project."""
     no_build: bool = False
     runs: int = 1
     timeout_seconds: float = 600.0
 
     def options(self) -> list[str]:
         """Return the flags; both programs call them alike."""
-        options = ["--resolution", self.resolution]
+        options = ["--resolution", self.resolution] if self.resolution else []
         if self.no_build:
             options.append("--no-build")
         if self.exclude_newer:

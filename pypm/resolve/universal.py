@@ -29,6 +29,10 @@ from pypm.resolve.wheels import Coverage, fits_target
 
 NO_FILES = Refusal("wheels", "has no wheel for this platform and no source distribution")
 
+MOST_AHEAD = 64
+"""Versions of one package that are announced at once: enough to keep the network busy, and where the search
+ends soon, not much in vain."""
+
 
 class Reporter(Protocol):
     """Watches the search; for progress displays and measurements."""
@@ -241,9 +245,11 @@ class UniversalSolver:
         """Announce metadata that will be wanted: this version's, and more the more often versions fail."""
         tried = fork.tried[number] = fork.tried.get(number, 0) + 1
         coming = [] if self.packages.is_fetched(number, bit) else [self.packages.candidate(number, bit)]
-        if tried >= 3 and tried & (tried - 1) == 0:
+        if tried >= 3 and (
+            tried & (tried - 1) == 0 if tried < MOST_AHEAD else tried % (MOST_AHEAD // 2) == 0
+        ):
             mask = fork.engine.solution.states[number]
-            ahead = islice(self._in_order(fork, number, mask & ~bit), tried * 2)
+            ahead = islice(self._in_order(fork, number, mask & ~bit), min(tried * 2, MOST_AHEAD))
             coming += [self.packages.candidate(number, other) for other in ahead]
         if coming:
             self.packages.provider.prefetch_metadata(coming)
