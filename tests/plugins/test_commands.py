@@ -69,13 +69,13 @@ def test_new_compiles_passes_its_test_and_is_checked(here: Path, capsys: pytest.
     facts = json.loads(capsys.readouterr().out)
     assert (facts["name"], facts["version"]) == ("big-wheels", "0.1.0")
     assert facts["stages"] == ["post-fetch"]
-    assert facts["permissions"] == ["read:packages"]
+    assert facts["permissions"] == ["read:packages?"]
     built.rename(here / "plugins" / built.name)
     use(here, "[tool.pypm]\nplugins = ['big-wheels']\n")
-    assert main(["plugin", "check", "big-wheels"]) == 1
-    told = capsys.readouterr()
-    assert "stages       post-fetch" in told.out
-    assert 'allow-read = ["packages"]' in told.err
+    assert main(["plugin", "check", "big-wheels"]) == 0
+    assert "stages       post-fetch" in capsys.readouterr().out
+    assert main(["lock"]) == 0, "it works in a project at once"
+    assert "Pinned the plugin `big-wheels`" in capsys.readouterr().err
     use(here, "[tool.pypm.plugins.big-wheels]\nallow-read = ['packages']\n")
     assert main(["plugin", "check", "big-wheels"]) == 0
 

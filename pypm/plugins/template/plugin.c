@@ -8,9 +8,9 @@
 
 #include <stdio.h>
 
-/* What the plugin cannot work without; the project grants it in [tool.pypm.plugins.@NAME@].
- * Remove what you do not need: a plugin that wants nothing can be used without a thought. */
-static const char *const permissions[] = {"read:packages", NULL};
+/* What the plugin may want; the project grants it in [tool.pypm.plugins.@NAME@]. The `?` says that it can do
+ * without. Remove what you do not need: a plugin that wants nothing can be used without a thought. */
+static const char *const permissions[] = {"read:packages?", NULL};
 
 const pypm_descriptor pypm_plugin = {
     PYPM_DESCRIPTOR_HEAD,
