@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TextIO
 
 from integration.hostile.contestants import INSTALLED, OUTSIDE, REFUSED, Answer, Contestant, ask_pypm, others
 from pypm.files import remove_tree
@@ -67,25 +68,59 @@ def main() -> int:
     try:
         contestants = others(place) if options.peers else []
         chosen = [case for case in cases(place) if not options.case or case.name in options.case]
-        with ThreadPoolExecutor(2) as pool:
-            rows = list(
-                pool.map(lambda one: _row(one[1], place / str(one[0]), contestants), enumerate(chosen))
-            )
+        names = {"pypm": "", **{one.name: one.version for one in contestants}}
+        answered = _answers(chosen, place, contestants)
+        if options.json:
+            return _sum_up(_print_json(answered), sys.stderr)
+        return _sum_up(_print_rows(answered, names, markdown=options.markdown), sys.stdout)
     finally:
         remove_tree(place)
-    if options.json:
-        print(json.dumps([{"case": case.name, "file": case.filename, "good": case.is_good,
-                           **{name: asdict(answer) for name, answer in row.items()}}
-                          for case, row in zip(chosen, rows, strict=True)], indent=1))  # fmt: skip
-    else:
-        print("\n".join(_table(chosen, rows, contestants, markdown=options.markdown)))
-    failed = [case.name for case, row in zip(chosen, rows, strict=True) if not _holds(case, row["pypm"])]
-    talk = sys.stderr if options.json else sys.stdout
-    print(f"{len(chosen) - len(failed)} passed, {len(failed)} failed", file=talk)
-    return 1 if failed else 0
 
 
-def _row(case: Case, place: Path, contestants: list[Contestant]) -> dict[str, Answer]:
+Row = tuple[Case, dict[str, Answer]]
+"""A case, and what each installer did with it."""
+
+
+def _answers(chosen: list[Case], place: Path, contestants: list[Contestant]) -> Iterator[Row]:
+    with ThreadPoolExecutor(2) as pool:
+        asked = [
+            pool.submit(_ask, case, place / str(number), contestants) for number, case in enumerate(chosen)
+        ]
+        for case, answer in zip(chosen, asked, strict=True):
+            yield case, answer.result()
+
+
+def _print_json(rows: Iterator[Row]) -> Iterator[Row]:
+    done = list(rows)
+    print(json.dumps([{"case": case.name, "file": case.filename, "good": case.is_good,
+                       **{name: asdict(answer) for name, answer in row.items()}}
+                      for case, row in done], indent=1))  # fmt: skip
+    yield from done
+
+
+def _print_rows(rows: Iterator[Row], names: dict[str, str], *, markdown: bool) -> Iterator[Row]:
+    if markdown:
+        heads = [f"{name} {version}".strip() for name, version in names.items()]
+        print("| archive | kind | " + " | ".join(heads) + " |")
+        print("|---" * (2 + len(heads)) + "|")
+    for case, row in rows:
+        kind = "wheel" if case.filename.endswith(".whl") else "sdist"
+        cells = [_cell(row[name].what, case) if name in row else "" for name in names]
+        if markdown:
+            print(f"| {case.name} | {kind} | " + " | ".join(cells) + " |", flush=True)
+        else:
+            columns = "".join(f"{cell:16}" for cell in cells)
+            print(f"{case.name:32} {kind:6} {columns}{row['pypm'].said}", flush=True)
+        yield case, row
+
+
+def _sum_up(rows: Iterator[Row], talk: TextIO) -> int:
+    held = [_holds(case, row["pypm"]) for case, row in rows]
+    print(f"{sum(held)} passed, {len(held) - sum(held)} failed", file=talk)
+    return 0 if all(held) else 1
+
+
+def _ask(case: Case, place: Path, contestants: list[Contestant]) -> dict[str, Answer]:
     source = place / "archive"
     source.mkdir(parents=True)
     archive = source / case.filename
@@ -101,23 +136,6 @@ def _holds(case: Case, answer: Answer) -> bool:
     if case.is_good:
         return answer.what == INSTALLED
     return answer.what == REFUSED and answer.exit_code in (1, 3) and answer.said.startswith("error:")
-
-
-def _table(
-    chosen: list[Case], rows: list[dict[str, Answer]], contestants: list[Contestant], *, markdown: bool
-) -> Iterator[str]:
-    versions = {"pypm": "", **{one.name: one.version for one in contestants}}
-    if markdown:
-        heads = [f"{name} {version}".strip() for name, version in versions.items()]
-        yield "| archive | kind | " + " | ".join(heads) + " |"
-        yield "|---" * (2 + len(heads)) + "|"
-    for case, row in zip(chosen, rows, strict=True):
-        kind = "wheel" if case.filename.endswith(".whl") else "sdist"
-        cells = [_cell(row[name].what, case) if name in row else "" for name in versions]
-        if markdown:
-            yield f"| {case.name} | {kind} | " + " | ".join(cells) + " |"
-        else:
-            yield f"{case.name:32} {kind:6} " + "".join(f"{cell:16}" for cell in cells) + row["pypm"].said
 
 
 def _cell(what: str, case: Case) -> str:
