@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from pathlib import Path
 
+import certifi
 import pytest
 
 from pypm.codec.simple import parse_page
 from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.auth import Login, Logins, environment_login, origin, split_login
 from pypm.index.client import Client, NetworkSettings
-from pypm.index.transport import Resolver, is_inward
+from pypm.index.transport import Resolver, certificates, is_inward
 from tests.support.index_server import Fault, IndexServer, make_wheel
 
 QUICK = NetworkSettings(backoff_seconds=0.01, timeout_seconds=5, trust_environment=False)
@@ -304,6 +306,24 @@ def test_a_redirect_to_a_login_form_is_named(server: IndexServer, client: Client
     with pytest.raises(IndexAccessError) as raised:
         parse_page(answer.content, answer.headers["content-type"], url=answer.url)
     assert raised.value.reference == "index-login-page"
+
+
+def test_the_authorities_of_the_system_are_trusted_and_where_there_are_none_mozillas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = Path(certifi.where()).read_text()
+    one = every[every.index("-----BEGIN") : every.index("-----END CERTIFICATE-----") + 26]
+    system, empty = tmp_path / "cert.pem", tmp_path / "certs"
+    system.write_text(one)
+    empty.mkdir()
+    paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(system), openssl_capath=str(empty))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    context = certificates(trust_environment=False)
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert len(context.get_ca_certs()) == 1
+    system.unlink()
+    assert len(certificates(trust_environment=False).get_ca_certs()) > 50
 
 
 def test_a_missing_file_of_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

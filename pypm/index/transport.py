@@ -21,9 +21,11 @@ import os
 import select
 import socket
 import ssl
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -91,7 +93,10 @@ class Resolver:
 
 
 def certificates(*, trust_environment: bool) -> ssl.SSLContext:
-    """Return what servers' certificates are checked against: Mozilla's list, or what the environment names.
+    """Return what servers' certificates are checked against.
+
+    What the environment names; else the authorities of this system, to which its administrator may have added
+    one of the network's own; else, where the system has none, Mozilla's list.
 
     Raises:
         OSError: `SSL_CERT_FILE` or `SSL_CERT_DIR` cannot be read.
@@ -101,12 +106,33 @@ def certificates(*, trust_environment: bool) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=file)
     elif folder := environ.get("SSL_CERT_DIR"):
         context = ssl.create_default_context(capath=folder)
+    elif sys.platform == "win32":
+        context = ssl.create_default_context()
     else:
-        import certifi
-
-        context = ssl.create_default_context(cafile=certifi.where())
+        context = ssl.create_default_context(**_system_authorities())
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def _system_authorities() -> dict[str, str]:
+    """Return where OpenSSL was built to look, as arguments; Mozilla's list if there is nothing.
+
+    A folder is read as certificates are needed, a file at once.
+    Source: OpenSSL, SSL_CTX_set_default_verify_paths(3).
+    """
+    paths = ssl.get_default_verify_paths()
+    found = {}
+    with contextlib.suppress(OSError):
+        if Path(paths.openssl_cafile).stat().st_size:
+            found["cafile"] = paths.openssl_cafile
+    with contextlib.suppress(OSError):
+        if any(entry.suffix == ".0" for entry in Path(paths.openssl_capath).iterdir()):
+            found["capath"] = paths.openssl_capath
+    if not found:
+        import certifi
+
+        found["cafile"] = certifi.where()
+    return found
 
 
 class DirectTransport:
