@@ -109,30 +109,31 @@ def certificates(*, trust_environment: bool) -> ssl.SSLContext:
     elif sys.platform == "win32":
         context = ssl.create_default_context()
     else:
-        context = ssl.create_default_context(**_system_authorities())
+        cafile, capath = _system_authorities()
+        context = ssl.create_default_context(cafile=cafile, capath=capath)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def _system_authorities() -> dict[str, str]:
-    """Return where OpenSSL was built to look, as arguments; Mozilla's list if there is nothing.
+def _system_authorities() -> tuple[str | None, str | None]:
+    """Return the file and the folder where OpenSSL was built to look; Mozilla's list if there is nothing.
 
     A folder is read as certificates are needed, a file at once.
     Source: OpenSSL, SSL_CTX_set_default_verify_paths(3).
     """
     paths = ssl.get_default_verify_paths()
-    found = {}
+    cafile = capath = None
     with contextlib.suppress(OSError):
         if Path(paths.openssl_cafile).stat().st_size:
-            found["cafile"] = paths.openssl_cafile
+            cafile = paths.openssl_cafile
     with contextlib.suppress(OSError):
         if any(entry.suffix == ".0" for entry in Path(paths.openssl_capath).iterdir()):
-            found["capath"] = paths.openssl_capath
-    if not found:
+            capath = paths.openssl_capath
+    if cafile is None and capath is None:
         import certifi
 
-        found["cafile"] = certifi.where()
-    return found
+        cafile = certifi.where()
+    return cafile, capath
 
 
 class DirectTransport:
