@@ -81,7 +81,8 @@ def _measure(place: Path, rounds: int) -> int:
         project = Project(source=python.parents[2], place=place / "commands")
         for index, bucket in cold_machines(project, server, rounds):
             pairs.append((index.seconds, bucket.seconds))
-            print(f"index {index.seconds:6.2f}   bucket {bucket.seconds:6.2f}", flush=True)
+            row = f"index {index.seconds:6.2f} ({index.cpu_seconds:.2f} of processors)   "
+            print(f"{row}bucket {bucket.seconds:6.2f} ({bucket.cpu_seconds:.2f})", flush=True)
     best = [min(column) for column in zip(*pairs, strict=True)]
     print(f"least: index {best[0]:.2f}, bucket {best[1]:.2f}, ratio {best[1] / best[0]:.2f}")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import time
@@ -24,6 +25,8 @@ class Synced:
     """What one `pypm sync` did."""
 
     seconds: float
+    cpu_seconds: float
+    """Of pypm and everything that it started and waited for."""
     digest: str
     """Of the environment."""
     from_bucket: int
@@ -52,14 +55,15 @@ class Project:
         environment = {**os.environ, **keys, "PYPM_CACHE_DIR": str(cache)}
         if server is not None:
             _run(folder, environment, "lock")  # Pins the plugin; the packages stay as they are.
-        started = time.monotonic()
+        started, used = time.monotonic(), _cpu_seconds()
         done = _run(folder, environment, "sync", "--locked", "-v")
-        seconds = time.monotonic() - started
+        seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - used
         said = done.stderr + done.stdout
         assert not any(key in said for key in keys.values() if len(key) > 20), "a key was shown"
         took, stored = _TOOK.search(said), _STORED.search(said)
         return Synced(
             seconds=seconds,
+            cpu_seconds=cpu_seconds,
             digest=done.stdout.strip().splitlines()[-1],
             from_bucket=int(took[1]) if took else 0,
             stored=int(stored[1]) if stored else 0,
@@ -85,6 +89,11 @@ def cold_machines(project: Project, server: S3Server, rounds: int) -> Iterator[t
         yield pair
         project.forget(*names)
     project.forget("first")
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _table(server: S3Server, options: dict[str, str]) -> str:
