@@ -21,6 +21,8 @@ MOST_TWICE = 0.05
 """Share of the wheel that may be fetched a second time over all cuts together."""
 _PACE = Fault(drip_seconds=0.005, drip_bytes=128 << 10)
 """Some twenty megabytes a second: what lies in buffers when a process is killed stays small."""
+_SLOW_PACE = replace(_PACE, drip_seconds=0.02)
+"""For kills: what is sent to a process while it dies counts as fetched; dying takes some 20 milliseconds."""
 _PROJECT = """\
 [project]
 name = "heavy-project"
@@ -85,7 +87,7 @@ class Resuming:
     def kills(self, cuts: int = CUTS) -> Row:
         """Kill the program at random points of the download; the next one goes on."""
         self._begin()
-        self.server.fault(self.path, _PACE)
+        self.server.fault(self.path, _SLOW_PACE)
         for _ in range(cuts):
             before = self.server.sent_bytes[self.path]
             goal = before + self.chance.randrange(1 << 20, 2 * len(self.wheel.content) // cuts)
