@@ -331,3 +331,20 @@ def test_a_bind_under_its_own_name_passes_no_link(project: Path, writable: bool)
     (project / "link").symlink_to("elsewhere")
     with pytest.raises(SetupError, match="symbolic link"):
         run(policy(Mount.bind(f"{project}/link", writable=writable)), Command(argv=shell("true"), cwd="/"))
+
+
+def test_pipes_are_exact_to_the_byte(project: Path) -> None:
+    """Every value in every place, both streams apart, no line ending translated."""
+    (project / "given").write_bytes(os.urandom(16 << 20))
+    with (
+        (project / "given").open("rb") as given,
+        (project / "out").open("wb") as out,
+        (project / "err").open("wb") as err,
+    ):
+        command = Command(
+            argv=shell("tee /dev/stderr"), stdin=given.fileno(), stdout=out.fileno(), stderr=err.fileno()
+        )
+        assert run(policy(), command).returncode == 0
+    content = (project / "given").read_bytes()
+    assert (project / "out").read_bytes() == content
+    assert (project / "err").read_bytes() == content
