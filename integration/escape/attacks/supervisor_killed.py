@@ -11,7 +11,8 @@ from pathlib import Path
 from attempt import PROJECT, works
 
 WAYS = ("run", "hook")
-_TICKS = "killed-ticks"
+_TICKS = "src/killed-ticks"
+"""In a folder that is there: not every isolation lets a new file be made at the root."""
 
 
 def outside(arena, way):
