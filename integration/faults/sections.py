@@ -42,7 +42,7 @@ class Setup:
 
     def make(self, name: str = "home") -> Program:
         """Return the program at work in a folder of that name."""
-        home = self.place / self.program / name
+        home = self.place / "trials" / name
         home.parent.mkdir(parents=True, exist_ok=True)
         if self.program == "pypm":
             return arena.pypm(home, self.server)
