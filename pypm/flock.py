@@ -94,6 +94,10 @@ if sys.platform == "win32":
         os.lseek(descriptor, 0, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, _RESERVED_BYTES)
 
+    def try_lock_whole(descriptor: int) -> bool:
+        # Nothing is ever mounted there, so nobody holds a single byte.
+        return try_lock(descriptor, shared=False)
+
 else:
     import fcntl
 
