@@ -71,6 +71,19 @@ def storage_errors(action: str) -> Iterator[None]:
         ) from error
 
 
+def read_regular(path: Path) -> bytes:
+    """Return a file's content; a FIFO or a device in its place is refused, and nobody waits for its writer.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return stream.read()
+
+
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Replace `path` by a file with this content, or leave it as it was.
 

@@ -209,3 +209,19 @@ def test_version_files(tmp_path: Path, content: str, expected: str | None) -> No
     (tmp_path / ".python-version").write_text(content)
     assert read_version_file(tmp_path) == expected
     assert read_version_file(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    "content", ["./evil/python", "evil/python", "/usr/bin/python3", "~/python", "..\\python"]
+)
+def test_a_version_file_names_no_program(tmp_path: Path, content: str) -> None:
+    """It comes with a cloned project, and an interpreter is started outside of the sandbox."""
+    (tmp_path / ".python-version").write_text(content)
+    with pytest.raises(InterpreterError) as caught:
+        read_version_file(tmp_path)
+    assert caught.value.reference == "version-file-path"
+
+
+def test_nobody_waits_for_a_version_file_that_is_a_fifo(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".python-version")
+    assert read_version_file(tmp_path) is None

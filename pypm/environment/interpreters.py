@@ -80,12 +80,28 @@ def parse_request(text: str) -> Request:
 
 def read_version_file(folder: Path) -> str | None:
     """Return what `.python-version` in `folder` asks for: its first line that is neither blank nor a
-    comment."""
+    comment.
+
+    The file comes with a project that somebody else may have written, and an interpreter is started
+    outside of any sandbox to ask what it is. So it may name a version, and never a program.
+
+    Raises:
+        InterpreterError: it names a path.
+    """
+    path = folder / VERSION_FILE
     try:
-        lines = (folder / VERSION_FILE).read_text("utf-8").splitlines()
+        # Opening a FIFO would wait for whoever writes to it.
+        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     except (OSError, UnicodeDecodeError):
         return None
-    return next((line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
+    asked = next((line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
+    if asked is not None and parse_request(asked).path is not None:
+        raise InterpreterError(
+            f"`{VERSION_FILE}` names a program, `{asked}`; a project may only name a version",
+            reference="version-file-path",
+            hint="if you trust that program, name it yourself with `--python PATH`",
+        )
+    return asked
 
 
 def find_interpreter(requires_python: SpecifierSet, request: str | None, cache: Path) -> Interpreter:

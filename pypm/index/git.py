@@ -244,7 +244,10 @@ def _address(url: str) -> str:
 
 def _protocol(url: str) -> str:
     address = _address(url)
-    scheme = urlsplit(address).scheme.lower()
+    try:
+        scheme = urlsplit(address).scheme.lower()
+    except ValueError:  # for instance a bracket in the host's place
+        scheme = ""
     if address.startswith(("-", " ")) or scheme not in _PROTOCOLS:
         raise ConfigurationError(
             f"`{redact(url)}` is not the address of a git repository that may be used",

@@ -225,6 +225,12 @@ def _isolation(_: _Reader, value: object) -> dict[str, Any]:
     known = {item.value: item for item in Isolation}
     if not isinstance(value, str) or value not in known:
         raise MalformedError(f"must be one of {_choices(known)}")
+    if known[value] is Isolation.NONE:
+        # Whoever clones a project has not read it: what it brings may not choose to run outside a sandbox.
+        raise MalformedError(
+            "cannot be `none`: a project does not take the sandbox away; its user can, "
+            "by `--isolation none`, `PYPM_ISOLATION` or `isolation` in their own `pypm.toml`"
+        )
     return {"isolation": known[value]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.codec.pyproject import content_hash
 from pypm.errors import LockError
-from pypm.files import storage_errors, sweep_beside, write_atomically
+from pypm.files import read_regular, storage_errors, sweep_beside, write_atomically
 from pypm.model.lock import Lock
 from pypm.paths import LOCK_FILE
 from pypm.workflow.context import Context
@@ -49,7 +49,7 @@ def read_lock_bytes(context: Context) -> bytes | None:
     """Return the lock's bytes, or None where there is none."""
     with storage_errors(f"read `{context.lock_path}`"):
         try:
-            return context.lock_path.read_bytes()
+            return read_regular(context.lock_path)
         except FileNotFoundError:
             return None
 
