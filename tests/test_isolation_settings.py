@@ -65,10 +65,21 @@ def test_every_key_is_read(boundary: Boundary) -> None:
     )
 
 
+@pytest.mark.parametrize("table", [{"isolation": "none"}, {"build": {"isolation": "none"}}])
+def test_a_project_does_not_take_the_sandbox_away_but_its_user_can(
+    boundary: Boundary, tmp_path: Path, table: dict[str, object]
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(table, boundary)
+    assert "a project does not take the sandbox away" in caught.value.details[0]
+    options = parse_flags({"isolation": "none"}, boundary, working_directory=tmp_path)
+    assert options.isolation is Isolation.NONE
+
+
 def test_the_built_in_profiles_exist_and_named_ones_are_added(boundary: Boundary) -> None:
-    settings = parse_settings({"isolation": "none", "training": {"pids": 9}}, boundary)
-    assert settings.profile("shell") == RunOptions(isolation=Isolation.NONE)
-    assert settings.profile("training") == RunOptions(isolation=Isolation.NONE, pids=9)
+    settings = parse_settings({"isolation": "landlock", "training": {"pids": 9}}, boundary)
+    assert settings.profile("shell") == RunOptions(isolation=Isolation.LANDLOCK)
+    assert settings.profile("training") == RunOptions(isolation=Isolation.LANDLOCK, pids=9)
     with pytest.raises(UsageError) as caught:
         settings.profile("trainig")
     assert caught.value.hint == "did you mean `training`?"

@@ -62,7 +62,9 @@ def parse_settings(table: Mapping[str, Any], boundary: Boundary) -> Settings:
 
     Raises: ConfigurationError that lists every problem.
     """
-    reader = _Reader(boundary=boundary, base=boundary.root or boundary.home, prefix=f"{TABLE}.")
+    reader = _Reader(
+        boundary=boundary, base=boundary.root or boundary.home, prefix=f"{TABLE}.", is_project=True
+    )
     profiles = dict.fromkeys(PROFILES, RunOptions())
     shared: dict[str, Any] = {}
     for key, value in table.items():
@@ -96,7 +98,7 @@ def parse_flags(flags: Mapping[str, Any], boundary: Boundary, *, working_directo
         for key, value in flags.items()
         if value is not None and value != ()
     }
-    reader = _Reader(boundary=boundary, base=working_directory, prefix="--")
+    reader = _Reader(boundary=boundary, base=working_directory, prefix="--", is_project=False)
     options = reader.options(given)
     if reader.problems:
         first, *others = reader.problems
@@ -111,6 +113,8 @@ class _Reader:
     boundary: Boundary
     base: Path
     prefix: str
+    is_project: bool
+    """Whether the project wrote this, which may have been cloned and never read, or its user."""
     problems: list[str] = field(default_factory=list)
 
     def options(self, table: Mapping[str, Any], *, within: str = "") -> RunOptions:
@@ -221,11 +225,11 @@ def _require(_: _Reader, value: object) -> dict[str, Any]:
     return {"require": tuple(dict.fromkeys(known[name] for name in _list(value)))}
 
 
-def _isolation(_: _Reader, value: object) -> dict[str, Any]:
+def _isolation(reader: _Reader, value: object) -> dict[str, Any]:
     known = {item.value: item for item in Isolation}
     if not isinstance(value, str) or value not in known:
         raise MalformedError(f"must be one of {_choices(known)}")
-    if known[value] is Isolation.NONE:
+    if known[value] is Isolation.NONE and reader.is_project:
         # Whoever clones a project has not read it: what it brings may not choose to run outside a sandbox.
         raise MalformedError(
             "cannot be `none`: a project does not take the sandbox away; its user can, "
