@@ -137,6 +137,20 @@ def test_a_write_through_a_hard_link_is_found_in_both_places(pypm: Line) -> None
     assert found[0][2] == str(pypm.tree("alpha") / "prefix" / found[1][2].removeprefix(".venv/"))
 
 
+def test_a_sync_makes_anew_what_was_written_through_a_hard_link(pypm: Line) -> None:
+    module = pypm.site_packages / "alpha/more.py"
+    good = module.read_bytes()
+    for name in ("alpha/more.py", "beta/__init__.py"):
+        path = pypm.site_packages / name
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes() + b"EVIL = True\n")
+    shutil.rmtree(pypm.root / ".venv")
+    _, told = pypm("sync")
+    assert told.count("since it was unpacked: it is made anew") == 2
+    assert module.read_bytes() == good
+    assert pypm.verify(code=0) == []
+
+
 Damage = Callable[[Line], Path]
 
 

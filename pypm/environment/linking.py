@@ -24,6 +24,12 @@ _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file (btrfs, XF
 _CHUNK_BYTES = 1 << 20
 
 
+class ChangedTreeError(IntegrityError):
+    """A tree of the store is not what was unpacked; it can be made anew from its archive."""
+
+    tree: Path
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """Files of one wheel that are to be linked."""
@@ -37,7 +43,7 @@ def link_all(links: Sequence[Link], target: Path, *, threads: int, copy: bool = 
     """Link all files below `target`, whose folders exist, with several threads; or `copy` each of them.
 
     Raises:
-        IntegrityError: a file of the store is missing or differs from its manifest.
+        ChangedTreeError: a file of the store is missing or differs from its manifest.
         OSError: the disk refused.
     """
     pending = list(reversed(links))
@@ -128,9 +134,11 @@ def _reflink(source: int, target: int) -> bool:
     return False
 
 
-def _poisoned(wheel: StoredWheel, path: str, what: str) -> IntegrityError:
-    return IntegrityError(
+def _poisoned(wheel: StoredWheel, path: str, what: str) -> ChangedTreeError:
+    error = ChangedTreeError(
         f"the file `{path}` of `{wheel.name}` in the store {what} since it was unpacked",
         reference="store-changed",
         hint="something wrote to the store; `pypm cache clean` removes it, the next sync unpacks all anew",
     )
+    error.tree = wheel.tree
+    return error

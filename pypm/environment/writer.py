@@ -93,7 +93,7 @@ def write(
     `stamp`, one line, is kept for `read_state`. `on_wait` is told which other process is writing there.
 
     Raises:
-        IntegrityError: a file of the store is not what was unpacked; nothing has changed at the location.
+        ChangedTreeError: a file of the store is not what was unpacked; nothing has changed at the location.
         ConfigurationError: at the location is something that is no virtual environment.
         StorageError: the disk refused.
     """

@@ -6,14 +6,17 @@ import os
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pypm.digest import parse_sha256
-from pypm.environment.writer import STATE_FILE, read_state, sweep, write
+from pypm.environment.linking import ChangedTreeError
+from pypm.environment.writer import STATE_FILE, Overlap, read_state, sweep, write
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
 from pypm.paths import ENVIRONMENT_FOLDER
+from pypm.store.wheels import Store
 from pypm.workflow import plans
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
@@ -94,7 +97,7 @@ def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str 
     outcome = _compared(environment)
     if outcome.changed:
         stages.call(Stage.PRE_INSTALL, wheels)
-        for overlap in write(environment, on_wait=lambda holder: _tell_wait(context, holder)):
+        for overlap in _written(context, preparation, environment):
             context.reporter.detail(
                 f"`{overlap.path}` of `{overlap.loser}` is hidden by that of `{overlap.winner}`"
             )
@@ -108,6 +111,25 @@ def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str 
     stages.call(Stage.POST_SYNC, environment_digest=environment.digest)
     _keep_plan(context, prepared)
     return outcome
+
+
+def _written(context: Context, preparation: Preparation, environment: Environment) -> tuple[Overlap, ...]:
+    """Write the environment. A tree of the store that something has changed is unpacked anew, once each.
+
+    The archive's hash is in the lock, so what comes of it is right, and nobody has to clean a whole cache
+    because a program edited one file of a `.venv`.
+    """
+    remade: set[Path] = set()
+    while True:
+        try:
+            return write(environment, on_wait=lambda holder: _tell_wait(context, holder))
+        except ChangedTreeError as error:
+            if error.tree in remade:
+                raise
+            remade.add(error.tree)
+            context.reporter.warn(f"{error.message}: it is made anew")
+            Store(context.cache).remove_tree(error.tree)
+            prepare(context, preparation)
 
 
 def _tell_wait(context: Context, holder: str) -> None:
