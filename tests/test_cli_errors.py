@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -206,6 +207,20 @@ def test_a_stale_lock(place: Place) -> None:
     place.write("a", "b")
     place.fails("sync", "--locked", code=1, says="stale", hints="`pypm lock`")
     place.fails("run", "--locked", "true", code=1, says="stale", hints="`pypm lock`")
+
+
+@pytest.mark.parametrize("command", [["lock"], ["sync"], ["run", "true"], ["verify"], ["tree"], ["export"]])
+def test_a_fifo_in_the_locks_place_is_an_error_and_no_wait(place: Place, command: list[str]) -> None:
+    os.mkfifo(place.lock)
+    place.fails(*command, code=1, says="pypm.lock")
+    assert stat.S_ISFIFO(place.lock.lstat().st_mode)
+
+
+def test_a_git_address_that_is_none(place: Place) -> None:
+    with (place.root / "pyproject.toml").open("a") as project:
+        project.write('[tool.pypm.sources]\na = { git = "https://u:s3cret@[127.0.0.1/x" }\n')
+    place.fails("lock", code=1, says="is not the address of a git repository")
+    assert "s3cret" not in place.told
 
 
 def test_check_tells_a_lock_that_would_change(place: Place) -> None:
