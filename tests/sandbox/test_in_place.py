@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import sandbox
@@ -182,50 +184,71 @@ def test_processes_are_not_listed_and_the_command_knows_itself() -> None:
 
 
 DAEMONS = """
-sleep 300 & setsid sleep 300 &
-(setsid sh -c 'trap "" TERM HUP; sleep 300 & sleep 300' &) &
+sh -c 'echo started; sleep 300' &
+setsid sh -c 'echo started; sleep 300' &
+(setsid sh -c 'trap "" TERM HUP; sleep 300 & echo started; sleep 300' &) &
 """
+"""A child, a leader of its own session, an orphan that ignores what is polite; each says that it is there."""
+PATIENCE_SECONDS = 60.0
 
 
-def alive(parent: str) -> list[str]:
-    """Command lines of living processes whose environment has this home."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if parent.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().decode())
-        except OSError:
-            continue
-    return found
+def lines_of(descriptor: int, count: int) -> list[str]:
+    """The first `count` lines that come out of a pipe, which several processes write to."""
+    received = b""
+    while received.count(b"\n") < count:
+        assert select.select([descriptor], [], [], PATIENCE_SECONDS)[0], f"only this came: {received!r}"
+        received += os.read(descriptor, 4096)
+    return received.decode().splitlines()
 
 
-def test_what_the_command_leaves_running_ends_with_it() -> None:
-    ended = run_spawned(in_place(), shell(DAEMONS + "echo $HOME"))
-    assert ended.returncode == 0
-    assert alive(ended.stdout.strip()) == []
+def wait_until_gone(processes: list[psutil.Process], folder: Path) -> None:
+    """Raises: AssertionError naming what is left."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        left = [process for process in processes if lives(process)]
+        if not left and not folder.exists():
+            return
+        assert time.monotonic() < deadline, f"left: {left}, {list(folder.glob('*'))}"
+        time.sleep(0.05)
 
 
-@pytest.mark.parametrize("victim", ["supervisor", "init"])
-def test_a_killed_supervisor_or_init_leaves_nothing(victim: str) -> None:
+def lives(process: psutil.Process) -> bool:
+    """Whether it still runs; an orphan that nobody has reaped yet does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def daemons(process: sandbox.Process, output: int) -> tuple[list[psutil.Process], Path]:
+    """Everything below the supervisor once `DAEMONS` have started, and the private folder."""
+    lines = lines_of(output, 4)
+    assert lines.count("started") == 3
+    (home,) = (line for line in lines if line != "started")
+    found = psutil.Process(process.pid).children(recursive=True)
+    assert len(found) >= 5, found  # init, the command, and three of its own
+    return found, Path(home).parent
+
+
+@pytest.mark.parametrize("victim", ["nobody", "supervisor", "init"])
+def test_what_the_command_leaves_running_ends_with_it(victim: str) -> None:
     read, write = os.pipe()
-    command = Command(argv=shell(DAEMONS + "echo $HOME; sleep 300"), stdout=write)
+    hold, release = os.pipe()
+    command = Command(argv=shell(DAEMONS + "echo $HOME; read x"), stdin=hold, stdout=write)
     process = sandbox.spawn(in_place(), command)
     os.close(write)
-    home = os.read(read, 200).decode().strip()
-    deadline = time.monotonic() + 10
-    while len(alive(home)) < 4 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert len(alive(home)) >= 4
-    pid = process.pid
-    if victim == "init":
-        pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-    os.kill(pid, signal.SIGKILL)
-    process.wait()
-    deadline = time.monotonic() + 10
-    while (alive(home) or Path(home).exists()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    os.close(hold)
+    found, folder = daemons(process, read)
+    if victim == "nobody":
+        os.write(release, b"\n")
+    else:
+        (init,) = (child for child in found if child.ppid() == process.pid)
+        os.kill(process.pid if victim == "supervisor" else init.pid, signal.SIGKILL)
+    status = process.wait()
+    assert victim != "nobody" or status.returncode == 0
+    wait_until_gone(found, folder)
     os.close(read)
-    assert alive(home) == [] and not Path(home).parent.exists()
+    os.close(release)
 
 
 def test_a_folder_that_a_crash_left_is_removed_by_the_next_sandbox() -> None:
