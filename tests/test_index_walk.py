@@ -68,7 +68,7 @@ def question(*requirements: str, pins: dict[str, str] | None = None) -> Inputs:
 
 def settled(server: IndexServer, *expected: str) -> set[str]:
     """Wait until these paths were asked for, and a little longer; return all that were."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not {request.path for request in list(server.requests)}.issuperset(expected):
         assert time.monotonic() < deadline, "the walk does not arrive"
         time.sleep(0.01)

@@ -63,7 +63,7 @@ def test_the_prompt_is_shown_and_the_home_is_left_alone(tmp_path: Path, shell: P
     if pid == 0:
         os.chdir(root)
         os.execve(sys.executable, [sys.executable, "-m", "pypm", "shell"], environ)
-    said, asked, deadline = b"", False, time.monotonic() + 20
+    said, asked, deadline = b"", False, time.monotonic() + 60
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 0.2)[0]:
             continue

@@ -41,7 +41,7 @@ def _run(project: Path, act: Callable[[], object], script: str = WAITING) -> Exi
         Mount.protect(f"{project}/missing"),
     )
     with spawn(policy(*mounts), Command(argv=python(script), cwd=str(project))) as process:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (project / "ready").exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)

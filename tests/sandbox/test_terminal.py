@@ -46,7 +46,7 @@ class Session:
         os.write(self.fd, text)
 
     def expect(self, text: bytes) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while text not in self.seen:
             assert select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0], self.seen
             self.seen += self._read()
@@ -60,7 +60,7 @@ class Session:
 
     def end(self) -> int:
         """The exit code, negative for a signal; a program that does not end is a failure, not a hang."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while select.select([self.fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             if not (block := self._read()):
                 break
@@ -136,7 +136,7 @@ def _is_cooked(fd: int) -> bool:
 
 
 def _eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
