@@ -13,7 +13,9 @@ import stat
 from sandbox.linux import constants as c
 from sandbox.linux import syscalls
 
-PREFIX = "sandbox-"
+PREFIX = "sandbox-private-"
+"""Before sixteen digits: what is called so is removed when nobody holds it, and the user may well have a
+folder `sandbox-notes` there."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -61,7 +63,7 @@ def _make(parent: str) -> tuple[str, int]:
 def _sweep(parent: str) -> None:
     """Remove folders of this user whose sandbox is gone."""
     with os.scandir(parent) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(PREFIX)]
+        left = [entry.path for entry in entries if _is_ours(entry.name)]
     for path in left:
         try:
             descriptor = os.open(path, _FOLDER)
@@ -75,6 +77,11 @@ def _sweep(parent: str) -> None:
             continue
         finally:
             os.close(descriptor)
+
+
+def _is_ours(name: str) -> bool:
+    digits = name.removeprefix(PREFIX)
+    return len(digits) == 16 == len(name) - len(PREFIX) and not digits.strip("0123456789abcdef")
 
 
 def _remove(path: str) -> None:

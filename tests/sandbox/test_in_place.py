@@ -254,10 +254,22 @@ def test_what_the_command_leaves_running_ends_with_it(victim: str) -> None:
 def test_a_folder_that_a_crash_left_is_removed_by_the_next_sandbox() -> None:
     import tempfile
 
-    left = Path(tempfile.mkdtemp(prefix="sandbox-"))
-    (left / "home").mkdir()
+    left = Path(tempfile.gettempdir(), f"sandbox-private-{os.urandom(8).hex()}")
+    (left / "home").mkdir(parents=True)
     run_spawned(in_place(), shell("exit 0"))
     assert not left.exists()
+
+
+def test_folders_of_the_user_stay_whatever_they_are_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("sandbox-notes", "sandbox-0123456789abcdef", "sandbox-private-notes", "sandbox-private-")
+    for name in names:
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    run_spawned(in_place(), shell("exit 0"))
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
 
 
 def test_the_time_is_up() -> None:
