@@ -94,7 +94,7 @@ def test_a_script_runs_outside_of_any_project(
     (place.parent / "beside.py").touch()
     assert main(["run", "../some scripts/x.py", "a", "-b"]) == 0
     told = capfd.readouterr()
-    assert told.out.startswith("2.0 ['a', '-b'] ['beside.py', 'x.py']")
+    assert told.out.startswith("2.0 ['a', '-b'] ['x.py']")
     assert sorted(path.name for path in place.parent.iterdir()) == ["beside.py", "x.py"]
     asked = len(server.requests)
     assert main(["--offline", "run", "../some scripts/x.py"]) == 0
@@ -110,6 +110,61 @@ def test_a_script_in_the_home_sees_itself_alone(
     (place.parent / "secret.py").touch()
     assert main(["run", str(place)]) == 0
     assert capfd.readouterr().out == "2.0 [] ['x.py']\n"
+
+
+_REACH = """\
+# /// script
+# dependencies = ["demo"]
+# ///
+import os
+here = os.path.dirname(os.path.abspath(__file__))
+for place in ("other/.git/hooks/post-checkout", "pyproject.toml", "beside.txt"):
+    try:
+        with open(f"{here}/{place}", "a") as stream:
+            stream.write("planted")
+        print("wrote", place)
+    except OSError as error:
+        print(type(error).__name__, place)
+print(os.getcwd())
+"""
+
+
+@needs_sandbox
+def test_a_script_reaches_nothing_beside_itself_unless_it_is_granted(
+    server: IndexServer, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "work"
+    (place / "other" / ".git" / "hooks").mkdir(parents=True)
+    (place / "x.py").write_text(_REACH)
+    monkeypatch.chdir(place)
+    assert main(["run", "x.py"]) == 0
+    # The sandbox's own `/tmp`, in which this test lies, may be written.
+    assert capfd.readouterr().out.endswith("/home/user\n")
+    assert sorted(path.name for path in place.rglob("*")) == [".git", "hooks", "other", "x.py"]
+    assert main(["run", "--allow-read", ".", "x.py"]) == 0
+    assert (told := capfd.readouterr().out).endswith(f"{place}\n")
+    assert "wrote" not in told
+    assert main(["run", "--allow-write", "other", "x.py"]) == 0
+    assert (place / "other" / ".git" / "hooks" / "post-checkout").read_text() == "planted"
+    assert not (place / "pyproject.toml").exists()
+
+
+@needs_sandbox
+def test_a_script_of_a_project_sees_it_as_the_projects_own_runs_do(
+    server: IndexServer, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "project"
+    (place / "tools").mkdir(parents=True)
+    (place / "pyproject.toml").write_text('[project]\nname = "p"\nversion = "1"\n')
+    (place / "tools" / "x.py").write_text(
+        _REACH.replace("abspath(__file__)", "dirname(os.path.abspath(__file__))")
+    )
+    monkeypatch.chdir(place / "tools")
+    assert main(["run", "x.py"]) == 0
+    told = capfd.readouterr().out
+    assert "wrote beside.txt" in told
+    assert "OSError pyproject.toml" in told
+    assert told.endswith(f"{place}/tools\n")
 
 
 def test_a_script_has_no_lock(server: IndexServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

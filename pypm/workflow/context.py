@@ -147,9 +147,9 @@ class Context:
         """Where the environment appears."""
         return environment_folder(self.root)
 
-    @property
+    @cached_property
     def shown_project(self) -> Project | None:
-        """The project whose folder a command sees; None where the folder holds much besides it."""
+        """The project whose folder a command sees; None for a script that lies in none."""
         return self.project
 
     @property

@@ -94,7 +94,7 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         prepared = _placed(context, prepare(context, preparation), options)
         policy = _policy(context, prepared, options, os.environ)
         if request.explain:
-            explanation = _explanation(context, policy, request)
+            explanation = _explanation(context, policy, request, options)
             return RunOutcome(exit_code=0, explanation="\n".join(explanation.lines()))
         context.stages.warm(Stage.PRE_RUN, Stage.POST_RUN)
         if preparation.lock is None and not context.stages.wants(Stage.PRE_RUN, Stage.POST_RUN):
@@ -105,7 +105,7 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         context.stages.call(Stage.PRE_RUN, environment_digest=digest)
         context.reporter.release_terminal()
         counted = request.stats or request.stats_file is not None
-        command = sandbox.Command(argv=words, cwd=_folder_inside(context), stats=counted)
+        command = sandbox.Command(argv=words, cwd=_folder_inside(context, options), stats=counted)
         ended = _run_to_its_end(context, policy, command)
     for line in remarks(ended):
         context.reporter.remark(line)
@@ -162,12 +162,14 @@ def explained(context: Context, request: RunRequest) -> Explanation:
     context.settings = replace(context.settings, isolation=options.isolation)
     prepared = _placed(context, prepare(context, _preparation(request)), options)
     with isolation_errors():
-        return _explanation(context, _policy(context, prepared, options, os.environ), request)
+        return _explanation(context, _policy(context, prepared, options, os.environ), request, options)
 
 
-def _explanation(context: Context, policy: sandbox.Policy, request: RunRequest) -> Explanation:
+def _explanation(
+    context: Context, policy: sandbox.Policy, request: RunRequest, options: RunOptions
+) -> Explanation:
     words = plans.command_words(request.words, module=request.module)
-    return explain(policy, words, folder=_folder_inside(context))
+    return explain(policy, words, folder=_folder_inside(context, options))
 
 
 def _placed(context: Context, prepared: Prepared, options: RunOptions) -> Prepared:
@@ -214,8 +216,13 @@ def _policy(
     return run_policy(context.shown_project, prepared.environment, options, caller, trees=trees)
 
 
-def _folder_inside(context: Context) -> str:
-    return str(HOME) if context.shown_project is None else plans.folder_inside(str(context.root))
+def _folder_inside(context: Context, options: RunOptions) -> str:
+    """Where the command starts: in the project, or where one stands if that was granted, else in the home."""
+    if context.shown_project is not None:
+        return plans.folder_inside(str(context.shown_project.root))
+    here = Path.cwd()
+    granted = (*options.allow_read, *options.allow_write)
+    return str(here if any(here.is_relative_to(path.resolve()) for path in granted) else HOME)
 
 
 def _tell_grants(context: Context, options: RunOptions, request: RunRequest) -> None:

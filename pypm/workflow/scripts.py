@@ -6,7 +6,6 @@ without the network the next time; its wheels and its environment are found by t
 
 from __future__ import annotations
 
-import stat
 import time
 from dataclasses import replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from pypm.errors import PypmError, UsageError
 from pypm.files import storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.project import Project
+from pypm.paths import find_project_root
 from pypm.workflow.context import Context
 
 _LOCATION = Path("/run/pypm/script")
@@ -29,7 +29,7 @@ _REMEMBERED_SECONDS = 86_400
 
 
 class ScriptContext(Context):
-    """The context of one script, whose folder stands for the project's."""
+    """The context of one script: relative paths in its metadata start at its folder."""
 
     def __init__(self, context: Context, path: Path) -> None:
         self.path = path.resolve()
@@ -55,21 +55,22 @@ class ScriptContext(Context):
         """Where the environment appears."""
         return _LOCATION
 
-    @property
+    @cached_property
     def shown_project(self) -> Project | None:
-        """The project; None for a script that lies beside what is no business of it."""
-        return None if self._is_among_others else self.project
+        """The project that the script lies in, seen as any run of it sees it; None for a script in none.
+
+        A folder that is no project is not shown for the script's sake: besides it there may be other projects
+        with all that runs outside of them, programs that the user's `PATH` finds, or everybody's files.
+        """
+        root = find_project_root(self.root)
+        if root is None or self.home.resolve().is_relative_to(root.resolve()):
+            return None
+        return replace(self.project, root=root)
 
     @property
     def shown_files(self) -> tuple[Path, ...]:
-        """The script itself, where its folder is not shown."""
-        return (self.path,) if self._is_among_others else ()
-
-    @cached_property
-    def _is_among_others(self) -> bool:
-        """Whether the folder holds the home, or is one that everybody writes to, such as `/tmp`."""
-        folder = self.path.parent
-        return bool(self.home.resolve().is_relative_to(folder) or folder.stat().st_mode & stat.S_ISVTX)
+        """The script itself, where no project is shown."""
+        return (self.path,) if self.shown_project is None else ()
 
     def lock(self) -> Lock:
         """Return what the requirements resolve to: what they did lately, or resolved now.
