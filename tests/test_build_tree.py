@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pypm.build import tree
+from pypm.build.project import tree_place
 from pypm.build.tree import copied_files, copy_tree, take_compiled
+from pypm.errors import ConfigurationError, StorageError
 
 
 @pytest.fixture
@@ -113,3 +115,39 @@ def test_compiled_modules_pass_no_link(source: Path, tmp_path: Path) -> None:
     assert take_compiled(copy, source) == ()
     assert names(outside) == ["deep", "deep/secret", "secret"]
     assert (outside / "secret").read_text() == "hunter2"
+
+
+@pytest.mark.parametrize("exchanged", ["", "source"])
+def test_the_tree_itself_or_a_folder_above_it_may_become_a_link(tmp_path: Path, exchanged: str) -> None:
+    """Between the look at what is built and the copy of it, a run may exchange any folder of its project."""
+    root = tmp_path / "libs" / "source"
+    (root / "package").mkdir(parents=True)
+    (root / "package" / "a.py").write_text("a")
+    copy_tree(root, tmp_path / "copy")
+    (tmp_path / "copy" / "package" / "x.so").write_text("compiled")
+    outside = tmp_path / "outside"
+    (outside / "source" / "package").mkdir(parents=True)
+    (outside / "source" / "secret").write_text("hunter2")
+    place = tmp_path / "libs" / exchanged
+    place.rename(tmp_path / "away")
+    place.symlink_to(outside / exchanged)
+    with pytest.raises(StorageError, match="copy the source tree"):
+        copy_tree(root, tmp_path / "second")
+    with pytest.raises(StorageError):
+        list(copied_files(root))
+    with pytest.raises(StorageError):
+        take_compiled(tmp_path / "copy", root)
+    assert names(outside) == ["source", "source/package", "source/secret"]
+
+
+def test_a_dependency_in_the_project_does_not_lead_out_of_it(tmp_path: Path) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    for folder in (project / "libs" / "own", other):
+        folder.mkdir(parents=True)
+    (project / "libs" / "linked").symlink_to(other)
+    (project / "libs" / "alias").symlink_to("own")
+    assert tree_place(project, "libs/own") == tree_place(project, "libs/alias") == project / "libs" / "own"
+    assert tree_place(project, "../other") == tree_place(project, str(other)) == other
+    for path in ("libs/linked", "libs/../libs/linked", str(project / "libs" / "linked")):
+        with pytest.raises(ConfigurationError, match="outside of it"):
+            tree_place(project, path)

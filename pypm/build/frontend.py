@@ -187,7 +187,8 @@ def _call(
     source: SourceTree, bench: Workbench, hook: str, config_settings: ConfigSettings | None
 ) -> Iterator[tuple[_Call, Any, BuildLog]]:
     """Call a hook in a scratch folder that lives as long as the block; give call, result and log."""
-    folder = bench.scratch / f"build-{os.getpid()}-{secrets.token_hex(4)}"
+    # Behind all links: whatever is shown inside or walked through is reached through none.
+    folder = bench.scratch.resolve() / f"build-{os.getpid()}-{secrets.token_hex(4)}"
     call = _Call(source=source, bench=bench, hook=hook, folder=folder, config_settings=config_settings)
     log = BuildLog(on_line=bench.on_line)
     try:
@@ -206,7 +207,11 @@ def _call(
 def _run(call: _Call, log: BuildLog) -> sandbox.ExitStatus:
     """Run the script inside and follow its output to the end."""
     bench, source = call.bench, call.source
-    script, hooks, request = Path(__file__).with_name("inside_hooks.py"), _hooks_package(), _request(call)
+    script, hooks, request = (
+        Path(__file__).resolve().with_name("inside_hooks.py"),
+        _hooks_package(),
+        _request(call),
+    )
     if bench.options.in_place:
         script = lay_out(
             call.folder, script=script, hooks=hooks, request=request, repository=source.repository
@@ -266,7 +271,7 @@ def _hooks_package() -> Path:
             reference="missing-dependency",
             hint="install pypm again, with its dependencies",
         )
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(found.submodule_search_locations))).resolve()
 
 
 def _result(call: _Call, status: sandbox.ExitStatus, log: BuildLog) -> Any:

@@ -40,6 +40,25 @@ _PACKAGE_FOLDERS = ("", "src", "lib", "python")
 _LONGEST_README_BYTES = 4 << 20
 
 
+def tree_place(root: Path, path: str) -> Path:
+    """Return the folder that `path`, relative to the project in `root`, names, behind all links.
+
+    A run may write its project, and so put a link to any other one in the place of a dependency that lies in
+    it; the next build would copy that one, and the next run would see it.
+
+    Raises: ConfigurationError: a path in the project leads out of it.
+    """
+    named = Path(os.path.normpath(root / path))
+    real = (root / path).resolve()
+    if named.is_relative_to(root) and not real.is_relative_to(root.resolve()):
+        raise ConfigurationError(
+            f"the dependency `{path}` in the project leads to `{real}`, outside of it",
+            reference="source-leads-out",
+            hint="name the destination itself as its `path`, if it is meant",
+        )
+    return real
+
+
 def project_tree(root: Path, *, name: str, editable: bool) -> SourceTree:
     """Describe a working tree for the front end.
 

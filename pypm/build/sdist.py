@@ -77,7 +77,7 @@ def unpack_sdist(archive: Path, staging: Path, unpacking: Unpacking, *, subdirec
             log,
         )
     top, newest = _answer(archive, status, log)
-    root = _inside(staging, top, subdirectory)
+    root = _inside(staging.resolve(), top, subdirectory)
     name = archive.name
     system = read_build_system(root, name=name)
     return SourceTree(name=name, root=root, system=system, epoch=max(newest, EARLIEST_EPOCH))

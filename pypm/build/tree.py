@@ -43,7 +43,7 @@ class SourceTree:
     name: str
     """What messages call it: `python-prctl 1.8.1`, `the project`."""
     root: Path
-    """On this machine; read, never written."""
+    """On this machine, behind all links; read, never written."""
     system: BuildSystem
     epoch: int = EARLIEST_EPOCH
     """`SOURCE_DATE_EPOCH`, seconds: the newest file of an sdist, or the constant for a working tree."""
@@ -61,8 +61,9 @@ def copy_tree(source: Path, target: Path) -> None:
     """Copy a source tree with its times and links; caches, environments, sockets and devices stay behind.
 
     Links stay links: inside the sandbox one that leads out of the tree leads nowhere. A run may change the
-    tree meanwhile, so that each step is taken from the folder that was opened, never through a link and never
-    by waiting for a pipe: what lies outside is not copied, whatever is exchanged when.
+    tree meanwhile, and the folders above it, so `source` is a path without links, each step is taken from the
+    folder that was opened, never through a link and never by waiting for a pipe: what lies elsewhere is not
+    copied, whatever is exchanged when.
 
     Raises:
         StorageError: the tree cannot be read or there is no space for the copy.
@@ -236,7 +237,7 @@ def _opened(source: Path, below: str) -> Iterator[int | None]:
         yield None if any(part.is_symlink() or not part.is_dir() for part in parts) else -1
         return
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    here = os.open(source, flags)
+    here = _open_root(source, flags | os.O_NOFOLLOW)
     try:
         for part in below.split("/")[:-1]:
             try:
@@ -254,6 +255,24 @@ def _opened(source: Path, below: str) -> Iterator[int | None]:
         yield here
     finally:
         os.close(here)
+
+
+def _open_root(source: Path, flags: int) -> int:
+    """Open the tree itself, step by step from the root of the file system.
+
+    Raises: OSError: a folder on the way is none, or none any more.
+    """
+    # What is only passed through need not be listed, and often may not.
+    passing = flags | getattr(os, "O_PATH", 0)
+    here = os.open(source.anchor, passing)
+    parts = source.parts[1:]
+    for number, part in enumerate(parts, start=1):
+        above = here
+        try:
+            here = os.open(part, flags if number == len(parts) else passing, dir_fd=above)
+        finally:
+            os.close(above)
+    return here
 
 
 def _is_marked(name: str, at: _Within) -> bool:

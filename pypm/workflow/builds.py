@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, parse_wheel_filename
 
-from pypm.build.project import editable_key, project_tree, sdist_key, tree_key
+from pypm.build.project import editable_key, project_tree, sdist_key, tree_key, tree_place
 from pypm.build.tree import SourceTree
 from pypm.digest import content_digest, sha256_file
 from pypm.environment.overlay import describe
@@ -201,7 +201,7 @@ class Builder:
                 reference="lock-invalid",
                 hint="make it anew with `pypm lock`",
             )
-        root = self._supply.context.root / source.path
+        root = tree_place(self._supply.context.root, source.path)
         return project_tree(root, name=pick.package.name, editable=source.editable)
 
     def _commit_tree(self, name: NormalizedName, source: VcsSource) -> SourceTree:
@@ -214,7 +214,8 @@ class Builder:
     @contextmanager
     def _source(self, place: Path, subject: str) -> Iterator[SourceTree]:
         if place.is_dir():
-            yield project_tree(place, name=subject, editable=False)
+            tree = tree_place(self._supply.context.root, str(place))
+            yield project_tree(tree, name=subject, editable=False)
         else:
             with self._unpacked(place) as source:
                 yield source

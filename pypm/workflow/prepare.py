@@ -253,8 +253,10 @@ def _is_editable(pick: Pick) -> bool:
 
 
 def _trees(context: Context, picks: Sequence[Pick]) -> tuple[Path, ...]:
-    return tuple(
-        (context.root / pick.package.source.path).resolve()
-        for pick in picks
-        if isinstance(pick.package.source, PathSource) and pick.package.source.editable
-    )
+    sources = [pick.package.source for pick in picks if isinstance(pick.package.source, PathSource)]
+    paths = [source.path for source in sources if source.editable]
+    if not paths:
+        return ()
+    from pypm.build.project import tree_place
+
+    return tuple(tree_place(context.root, path) for path in paths)

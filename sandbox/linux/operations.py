@@ -77,12 +77,12 @@ def mirror(path: str) -> Operation:
 
 
 def bind(source: str, target: str, *, writable: bool, optional: bool, device: bool = False) -> Operation:
-    """Show a host path; one under its own name is taken at its word, so no link may lead elsewhere.
+    """Show a host path; it is taken at its word, so no link may lie on the way to it.
 
     What was judged is what is mounted then, though somebody exchange a folder for a link in the meantime.
     The system's own optional files may be links: nobody but root can change those.
     """
-    follow = optional or device or source != target
+    follow = optional or device
     return ("bind", source, target, writable, optional, device, follow)
 
 

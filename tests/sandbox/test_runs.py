@@ -243,8 +243,24 @@ def test_a_failed_setup_names_its_stage(namespaces: None) -> None:
 
 def test_a_link_to_the_hosts_root_is_not_bound_for_writing(namespaces: None, project: Path) -> None:
     (project / "link").symlink_to("/")
-    with pytest.raises(SetupError, match="must not be writable"):
+    with pytest.raises(SetupError, match="leads through a symbolic link"):
         run_spawned(policy(Mount.bind(f"{project}/link", "/everything", writable=True)), ("true",))
+    # What may be missing may also be a link of the system.
+    with pytest.raises(SetupError, match="must not be writable"):
+        run_spawned(
+            policy(Mount.bind(f"{project}/link", "/everything", writable=True, optional=True)), ("true",)
+        )
+
+
+def test_no_link_lies_on_the_way_to_what_is_shown_elsewhere(namespaces: None, project: Path) -> None:
+    """What was a folder when it was judged may be a link to the caller's keys when it is mounted."""
+    (project / "outside").mkdir()
+    (project / "link").symlink_to("outside")
+    (project / "outside" / "below").mkdir()
+    for source in ("link", "link/below"):
+        with pytest.raises(SetupError, match="leads through a symbolic link"):
+            run_spawned(policy(Mount.bind(f"{project}/{source}", "/shown")), ("true",))
+    run_spawned(policy(Mount.bind(f"{project}/outside", "/shown")), ("test", "-d", "/shown"))
 
 
 def test_foreign_instruction_sets_are_killed(launch: Launch) -> None:
