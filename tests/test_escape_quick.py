@@ -34,6 +34,7 @@ QUICK = (
     "pid1_tells",
     "privileges",
     "project_decisions",
+    "self_granted",
     "terminal_input",
 )
 

@@ -48,7 +48,11 @@ def port() -> Iterator[int]:
 
 
 def _pypm(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), "PYPM_CACHE_DIR": str(folder.parent / "cache")}
+    places = {
+        "PYPM_CACHE_DIR": str(folder.parent / "cache"),
+        "XDG_CONFIG_HOME": str(folder.parent / "config"),
+    }
+    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT), **places}
     program = [sys.executable, "-m", "pypm", *words]
     return subprocess.run(program, cwd=folder, env=environ, capture_output=True, text=True, check=False)
 
@@ -81,6 +85,7 @@ def test_a_listed_host_is_reached_and_refusals_are_told_with_and_without_a_plan(
 def test_a_profile_lists_hosts(tmp_path: Path, port: int) -> None:
     table = f'[tool.pypm.sandbox.run]\nallow-net = ["localhost:{port}", "*.example.org"]\n'
     folder = _project(tmp_path, table)
+    assert _pypm(folder, "trust", "--yes").returncode == 0
     for _ in range(2):
         done = _pypm(folder, "run", "client.py", str(port))
         assert (done.returncode, done.stdout) == (5, "through\n"), done.stderr
@@ -101,6 +106,7 @@ def test_a_build_tells_its_refusals_with_the_key_that_allows_them(tmp_path: Path
     table = '[tool.pypm.sandbox.build]\nallow-net = ["files.example.com"]\n'
     folder = _project(tmp_path, build + table)
     (folder / "backend.py").write_text(BACKEND)
+    assert _pypm(folder, "trust", "--yes").returncode == 0
     done = _pypm(folder, "sync")
     assert done.returncode == 1
     assert (

@@ -61,6 +61,8 @@ class Workbench:
     """The caller's, which no build sees."""
     scratch: Path
     """Where copies are made, on the cache's file system; emptied afterwards."""
+    project: Path | None = None
+    """The folder of the project whose profile `options` is."""
     options: RunOptions = field(default_factory=RunOptions)
     """The `build` profile."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -218,6 +220,7 @@ def _run(call: _Call, log: BuildLog) -> sandbox.ExitStatus:
         )
     layout = BuildLayout(
         home=bench.home,
+        project=bench.project,
         environment=bench.environment,
         source=call.folder / "source",
         location=call.location,

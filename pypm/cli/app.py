@@ -40,6 +40,7 @@ COMMANDS: dict[str, str] = {
     "export": "Translate the lock into another format.",
     "python": "List and find Python interpreters.",
     "sandbox": "Show what this machine can enforce, and the policy of a command.",
+    "trust": "Consent to what a project grants its own runs and builds.",
     "plugin": "List, check and start plugins.",
     "cache": "Look after the cache and the store.",
     "completion": "Print the completion script of a shell.",

@@ -79,6 +79,12 @@ class Console:
             if hint:
                 self._talk(f"{self.paint('hint:', 'cyan')} {hint}")
 
+    def ask_about(self, what: str, lines: tuple[str, ...]) -> None:
+        """Tell what a question is about, whatever the verbosity: the answer must not be given unseen."""
+        self._talk(what)
+        for line in lines:
+            self._talk(f"  {line}")
+
     def remark(self, text: str) -> None:
         """Tell what a command did or met, after its end."""
         if self.verbosity >= 0:

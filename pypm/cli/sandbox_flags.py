@@ -39,6 +39,9 @@ sandbox_flags = combined(
     flag("--pids", type=int, metavar="N", help="No more processes than this."),
     flag("--read-only", is_flag=True, help="Make the whole project read-only."),
     flag(
+        "--no-grants", is_flag=True, help="Go without what the project grants itself and you did not trust."
+    ),
+    flag(
         "--isolation",
         type=click.Choice(["namespaces", "landlock", "none"]),
         help="Use this isolation, which may be a weaker one.",

@@ -22,6 +22,8 @@ class Boundary:
     home: Path
     cache: Path
     """Downloads and store: writing there would change every environment of the machine."""
+    consents: Path | None = None
+    """Where the user's settings and consents lie: who writes them decides in the user's place."""
 
     def check(self, path: Path, *, writable: bool) -> None:
         """Refuse a grant that would undo the isolation, judged by where the path really leads.
@@ -52,6 +54,9 @@ class Boundary:
             )
         if _within(real, cache) or _within(cache, real):
             raise MalformedError(f"must not make the store in `{self.cache}` writable")
+        consents = None if self.consents is None else self.consents.resolve()
+        if consents is not None and (_within(real, consents) or _within(consents, real)):
+            raise MalformedError(f"must not make pypm's own settings in `{self.consents}` writable")
         if self.root is None:
             return
         root = self.root.resolve()

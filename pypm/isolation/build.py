@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pypm.isolation import limits as limited
 from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.options import RunOptions
-from pypm.isolation.places import Places
+from pypm.isolation.places import Places, show_granted
 from pypm.isolation.variables import BUILD_VARIABLES, HOME, made, passed
 from sandbox import Command, Isolation, Limits, Mount, Policy
 
@@ -61,9 +61,11 @@ class BuildLayout:
     request: bytes
     epoch: int
     """`SOURCE_DATE_EPOCH`, seconds."""
+    project: Path | None = None
+    """The folder of the project whose grants these are."""
 
 
-_LARGEST_FILE_BYTES = 8 << 30
+LARGEST_FILE_BYTES = 8 << 30
 """What a build may write into one file, well beyond the largest wheels: a sparse file of many terabytes costs
 a backend nothing, and whoever hashes it afterwards a day."""
 
@@ -79,8 +81,8 @@ def build_policy(layout: BuildLayout, options: RunOptions, caller_variables: Map
     environment = layout.environment
     places = Places()
     places.show(interpreter_places(environment.interpreter, home=layout.home))
-    places.show(options.allow_read)
-    places.show(options.allow_write, writable=True)
+    show_granted(options.allow_read, layout.project, places, writable=False)
+    show_granted(options.allow_write, layout.project, places, writable=True)
     variables = {
         **passed(caller_variables, options.allow_env, default=()),
         **made(environment.location),
@@ -134,7 +136,7 @@ def _in_place(layout: BuildLayout) -> tuple[Mount, ...]:
 
 def _limits(options: RunOptions) -> Limits:
     limits = limited.limits(options)
-    return replace(limits, file_size_bytes=limits.file_size_bytes or _LARGEST_FILE_BYTES)
+    return replace(limits, file_size_bytes=limits.file_size_bytes or LARGEST_FILE_BYTES)
 
 
 def build_command(layout: BuildLayout, *, stdin: int, output: int) -> Command:

@@ -24,6 +24,8 @@ class Explanation:
     """What it does not guarantee on this machine."""
     notes: tuple[str, ...] = ()
     """What is weaker than its name says."""
+    waiting: tuple[str, ...] = ()
+    """What the project grants besides, and the user has not consented to: it does not count."""
 
     def to_plain(self) -> dict[str, Any]:
         """As data for `--json`: the policy itself, key by key, with values of granted variables left out."""
@@ -34,6 +36,7 @@ class Explanation:
         plain["isolation"] = None if self.isolation is None else self.isolation.value
         plain["not_guaranteed"] = [item.value for item in self.less]
         plain["notes"] = list(self.notes)
+        plain["waiting"] = list(self.waiting)
         return plain
 
     def lines(self) -> tuple[str, ...]:
@@ -52,9 +55,12 @@ class Explanation:
         if self.less:
             yield f"not promised {' '.join(item.value for item in self.less)}"
         yield from (f"note         {note}" for note in self.notes)
+        yield from (f"waits        {grant} (for your consent: `pypm trust`)" for grant in self.waiting)
 
 
-def explain(policy: Policy, command: tuple[str, ...] = (), *, folder: str = "/") -> Explanation:
+def explain(
+    policy: Policy, command: tuple[str, ...] = (), *, folder: str = "/", waiting: tuple[str, ...] = ()
+) -> Explanation:
     """Explain the policy of a command. Values of variables are not shown: a granted one may be a secret.
 
     Raises: sandbox.UnsupportedError where the run would be refused for what the policy requires.
@@ -68,6 +74,7 @@ def explain(policy: Policy, command: tuple[str, ...] = (), *, folder: str = "/")
         isolation=backend.isolation,
         less=coverage.missing(frozenset(Guarantee)),
         notes=coverage.notes,
+        waiting=waiting,
     )
 
 

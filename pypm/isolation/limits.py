@@ -9,8 +9,8 @@ from pypm.errors import IsolationError
 from pypm.isolation.options import HostPort, RunOptions
 from sandbox import Guarantee, Limits, Mount, Network, Policy
 
-_WEB_PORTS = (443, 80)
-_TEMPORARY_SIZE_BYTES = Policy().temporary_size_bytes
+WEB_PORTS = (443, 80)
+TEMPORARY_SIZE_BYTES = Policy().temporary_size_bytes
 """What a policy has that says nothing."""
 
 _GPU_NODES = ("nvidia*", "nvidia-caps/*", "dri/card*", "dri/renderD*", "kfd", "dxg")
@@ -39,7 +39,7 @@ def network(options: RunOptions) -> Network:
 
 
 def _pairs(place: HostPort) -> Iterable[tuple[str, int]]:
-    ports = _WEB_PORTS if place.port is None else (place.port,)
+    ports = WEB_PORTS if place.port is None else (place.port,)
     return ((place.host, port) for port in ports)
 
 
@@ -62,7 +62,7 @@ def limits(options: RunOptions) -> Limits:
 
 def temporary_size(options: RunOptions) -> int:
     """The size of each directory in memory."""
-    return options.tmp_size_bytes or _TEMPORARY_SIZE_BYTES
+    return options.tmp_size_bytes or TEMPORARY_SIZE_BYTES
 
 
 def guarantees(options: RunOptions) -> frozenset[Guarantee]:

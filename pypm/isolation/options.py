@@ -88,8 +88,22 @@ def grants(options: RunOptions) -> tuple[str, ...]:
         lines.append("the network of this machine")
     elif options.allow_net:
         lines.append("network to " + ", ".join(f"`{place}`" for place in options.allow_net))
-    lines += [f"reading `{path}`" for path in options.allow_read]
-    lines += [f"writing `{path}`" for path in options.allow_write]
+    lines += [f"reading {_place(path)}" for path in options.allow_read]
+    lines += [f"writing {_place(path)}" for path in options.allow_write]
     lines += [f"the variable `{name}`" for name in options.allow_env]
     lines += [f"the device `{name}`" for name in options.allow_device]
     return tuple(lines)
+
+
+def _place(path: Path) -> str:
+    """A path, and where its links lead: that is what is opened."""
+    real = path.resolve()
+    return f"`{path}`" if real == path else f"`{path}`, which leads to `{real}`"
+
+
+def raised_limits(options: RunOptions) -> tuple[str, ...]:
+    """Say in one line each which limits these options set, of those that hold without being asked for."""
+    told = {"`/tmp`, `/dev/shm` and a home": options.tmp_size_bytes, "files": options.file_size_bytes}
+    return tuple(
+        f"{name} of up to {size / (1 << 20):,.0f} MiB" for name, size in told.items() if size is not None
+    )

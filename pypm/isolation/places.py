@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pypm.errors import IsolationError
 from sandbox import Mount
 
 _SYSTEM = tuple(Path(folder) for folder in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"))
@@ -59,6 +60,26 @@ class Places:
             if not any(name.is_relative_to(folder) for folder in (*_SYSTEM, *self.shown)):
                 mounts.append(Mount.symlink(str(name), str(real)))
         return tuple(mounts)
+
+
+def show_granted(paths: Iterable[Path], root: Path | None, places: Places, *, writable: bool) -> None:
+    """Show what the grants lead to, looked up once: a folder of the project must not lead out of it.
+
+    A run may write the project, so it can replace a folder by a link to wherever it wants to be let in next
+    time, also in the moment after the grant was judged. What is mounted later passes no link any more.
+    """
+    for path in paths:
+        if root is None or not path.is_relative_to(root):
+            places.show([path], writable=writable)
+            continue
+        real = path.resolve()
+        if not real.is_relative_to(root.resolve()):
+            raise IsolationError(
+                f"`{path}` in the project leads to `{real}`, outside of it",
+                reference="grant-leads-out",
+                hint="name the destination itself, if it is meant",
+            )
+        places.show_real(real, writable=writable)
 
 
 def _is_covered(path: Path, shown: list[tuple[Path, bool]]) -> bool:

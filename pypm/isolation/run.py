@@ -12,7 +12,7 @@ from pypm.errors import IsolationError
 from pypm.isolation import limits as limited
 from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.options import RunOptions
-from pypm.isolation.places import Places
+from pypm.isolation.places import Places, show_granted
 from pypm.isolation.protection import BARE_MARKER, PROTECTED, Protected
 from pypm.isolation.repository import folders_elsewhere
 from pypm.isolation.variables import HOME, made, passed
@@ -39,6 +39,8 @@ class Caller:
     home: Path
     cache: Path
     """Downloads and store; never writable inside, even where it lies in the project."""
+    consents: Path | None = None
+    """Where the user's settings and consents lie; never writable inside either."""
     terminal: bool = False
     """Standard input and output are a terminal: the payload gets one of its own."""
 
@@ -71,8 +73,8 @@ def run_policy(
         _refuse_home(project.root, caller.home)
         _show_project(project.root, places, options)
     root = None if project is None else project.root
-    _show_granted(options.allow_read, root, places, writable=False)
-    _show_granted(options.allow_write, root, places, writable=True)
+    show_granted(options.allow_read, root, places, writable=False)
+    show_granted(options.allow_write, root, places, writable=True)
     _show_in_home((*options.allow_read, *options.allow_write), places, caller.home)
     return Policy(
         mounts=(
@@ -98,26 +100,6 @@ def _environment(environment: Environment, location: Path, options: RunOptions) 
     if options.in_place:
         return Mount.bind(str(location))
     return Mount.overlay(str(location), [str(layer) for layer in environment.layers])
-
-
-def _show_granted(paths: Iterable[Path], root: Path | None, places: Places, *, writable: bool) -> None:
-    """Show what the grants lead to, looked up once: a folder of the project must not lead out of it.
-
-    A run may write the project, so it can replace a folder by a link to wherever it wants to be let in next
-    time, also in the moment after the grant was judged. What is mounted later passes no link any more.
-    """
-    for path in paths:
-        if root is None or not path.is_relative_to(root):
-            places.show([path], writable=writable)
-            continue
-        real = path.resolve()
-        if not real.is_relative_to(root.resolve()):
-            raise IsolationError(
-                f"`{path}` in the project leads to `{real}`, outside of it",
-                reference="grant-leads-out",
-                hint="name the destination itself, if it is meant",
-            )
-        places.show_real(real, writable=writable)
 
 
 def _refuse_home(root: Path, home: Path) -> None:
@@ -146,8 +128,8 @@ def _protections(
     project: Rooted | None, location: Path, places: Places, options: RunOptions, caller: Caller
 ) -> tuple[Mount, ...]:
     """What stays read-only whatever is writable around it: the cache, and the files of the table."""
-    cache = caller.cache.resolve()
-    mounts = [Mount.protect(str(cache), directory=True)] if places.is_writable(cache) else []
+    own = [path.resolve() for path in (caller.cache, caller.consents) if path is not None]
+    mounts = [Mount.protect(str(path), directory=True) for path in own if places.is_writable(path)]
     if project is None:
         return tuple(mounts)
     root = project.root.resolve()

@@ -1,4 +1,4 @@
-"""The user's consent to what a project grants its plugins: docs/design/0030-consent.md tells why.
+"""The user's consent to what a project grants its plugins: docs/design/0034-plugin-consent.md tells why.
 
 Consent is to one plugin's bytes with one set of grants and options, in one project. Whatever of it changes,
 the consent is gone. It is kept beside the user's configuration, which no run can write by default.
@@ -6,19 +6,14 @@ the consent is gone. It is kept beside the user's configuration, which no run ca
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pypm.consents import read_consents, write_consents
 from pypm.digest import Sha256, content_digest
-from pypm.errors import ConfigurationError, UsageError
-from pypm.files import locked, storage_errors, write_atomically
+from pypm.errors import UsageError
 from pypm.plugins.found import Found
 from pypm.plugins.settings import Enabled
 
@@ -79,7 +74,7 @@ def read_trust(folder: Path, variables: Mapping[str, str]) -> Trust:
     """
     known = {
         (root, plugin, Sha256(str(token)))
-        for root, plugins in _read(folder / FILE_NAME).items()
+        for root, plugins in read_consents(folder / FILE_NAME).items()
         for plugin, token in plugins.items()
     }
     spoken = set()
@@ -100,51 +95,4 @@ def remember(folder: Path, root: Path, plugin: str, token: Sha256 | None) -> Non
 
     Raises: ConfigurationError, StorageError.
     """
-    path = folder / FILE_NAME
-    with _alone(folder):
-        known = _read(path)
-        plugins = known.setdefault(str(root.resolve()), {})
-        if token is None:
-            plugins.pop(plugin, None)
-        else:
-            plugins[plugin] = token
-        known = {place: plugins for place, plugins in known.items() if plugins}
-        write_atomically(path, json.dumps(known, indent=2, sort_keys=True).encode() + b"\n", mode=0o600)
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with storage_errors(f"write to `{folder}`"):
-        folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / f".{FILE_NAME}.lock"):
-        yield
-
-
-def _read(path: Path) -> dict[str, dict[str, str]]:
-    with storage_errors(f"read `{path}`"):
-        try:
-            with path.open("rb") as stream:
-                status = os.fstat(stream.fileno())
-                content = stream.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise _unusable(path, "can be written by other users")
-    try:
-        known: Any = json.loads(content)
-    except ValueError as error:
-        raise _unusable(path, "is not JSON") from error
-    tables = known.values() if isinstance(known, dict) else [None]
-    if not all(
-        isinstance(table, dict) and all(isinstance(t, str) for t in table.values()) for table in tables
-    ):
-        raise _unusable(path, "does not hold consents")
-    return dict(known)
-
-
-def _unusable(path: Path, problem: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"`{path}` {problem}, so no plugin is trusted",
-        reference="trust-unusable",
-        hint="look at it, or remove it and trust the plugins again",
-    )
+    write_consents(folder / FILE_NAME, str(root.resolve()), {plugin: token})

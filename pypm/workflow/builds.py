@@ -48,8 +48,8 @@ Resolve = Callable[[Sequence[Requirement]], Sequence[Pick]]
 class Builder:
     """Builds wheels in the sandbox and puts them into the store."""
 
-    def __init__(self, supply: Supply, resolve: Resolve, *, options: RunOptions) -> None:
-        """`options` is the project's `build` profile."""
+    def __init__(self, supply: Supply, resolve: Resolve, *, options: Callable[[], RunOptions]) -> None:
+        """`options` gives the project's `build` profile, or refuses it, when something is to be built."""
         self._supply = supply
         self._resolve = resolve
         self._options = options
@@ -279,8 +279,7 @@ class Builder:
 
     def _described(self, wheels: Sequence[StoredWheel]) -> Environment:
         context = self._supply.context
-        environment = describe(context.interpreter, wheels, BUILD_ENVIRONMENT, cache=context.cache.root)
-        return written(environment, context.cache) if self._options.in_place else environment
+        return describe(context.interpreter, wheels, BUILD_ENVIRONMENT, cache=context.cache.root)
 
     def _memory(self, identity: Sha256) -> Path:
         interpreter = self._supply.context.interpreter
@@ -306,11 +305,13 @@ class Builder:
 
         from pypm.build.frontend import Workbench
 
+        context, options = self._supply.context, self._options()
         return Workbench(
-            environment=environment,
-            scratch=self._supply.context.cache.scratch,
-            home=self._supply.context.home,
-            options=self._options,
+            environment=written(environment, context.cache) if options.in_place else environment,
+            scratch=context.cache.scratch,
+            home=context.home,
+            project=context.root,
+            options=options,
             variables=os.environ,
             on_line=on_line,
         )

@@ -38,6 +38,8 @@ class Context:
         self.reporter = reporter
         self.started_ns = time.time_ns()
         self._temporary_cache: Path | None = None
+        self.without_grants = False
+        """Whether this command goes without what the user has not consented to."""
 
     def __enter__(self) -> Context:
         return self
@@ -119,23 +121,16 @@ class Context:
     @cached_property
     def own_isolation(self) -> Isolation | None:
         """The isolation of unpacking, builds and plugins; None is the strongest. See `workflow.ladder`."""
-        named = self.settings.isolation or self._project_isolation()
+        named = self.settings.isolation
+        if named is None and self.settings.root is not None and "isolation" in self.project.sandbox:
+            from pypm.workflow.grants import project_isolation
+
+            named = project_isolation(self)
         if named is None:
             return None
         from pypm.workflow.ladder import own_isolation
 
         return own_isolation(named, self.cache.hosts, self.reporter.warn)
-
-    def _project_isolation(self) -> Isolation | None:
-        if self.settings.root is None:
-            return None
-        named = self.project.sandbox.get("isolation")
-        if named is None:
-            return None
-        from pypm.isolation import Boundary, parse_settings
-
-        boundary = Boundary(root=self.root, home=self.home, cache=self.cache.root)
-        return parse_settings(self.project.sandbox, boundary).base.isolation
 
     @cached_property
     def lock_path(self) -> Path:
@@ -159,8 +154,18 @@ class Context:
 
     @property
     def trust_folder(self) -> Path:
-        """Where the user's consents to the grants of plugins are kept: beside the user's configuration."""
+        """Where the user's consents are kept: beside the user's configuration."""
         return user_configuration_file(os.environ).parent
+
+    @property
+    def consents_file(self) -> Path:
+        """Holds the user's consents to what projects grant themselves."""
+        return self.trust_folder / "trusted-projects.json"
+
+    @property
+    def consent_place(self) -> str:
+        """What consents are given for: the project's folder, behind all links."""
+        return str(self.root.resolve())
 
     @cached_property
     def stages(self) -> Stages:

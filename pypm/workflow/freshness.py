@@ -30,6 +30,8 @@ def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] 
         return None
     read = [project_file(root), root / _VERSION_PIN, *context.settings.files, *signature_files]
     read.append(environment.interpreter.executable)
+    if context.project.sandbox:
+        read.append(context.consents_file)
     if context.project.tool.get("plugins"):
         from pypm.workflow.plugins import candidates
 

@@ -1,63 +1,170 @@
-"""What the project and the command line grant beyond the default policy."""
+"""What the project and the command line grant beyond the default policy.
+
+A flag is the user's own word. What the project grants itself counts with the user's consent, see
+`workflow.trust`; without it a command that is to be run is refused, for it may not work without.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pypm.errors import ConfigurationError
-from pypm.isolation import Boundary, RunOptions, grants, merge, parse_flags, parse_settings
-from pypm.paths import find_project_root
+import sandbox
+from pypm.isolation import (
+    RunOptions,
+    as_flags,
+    is_nothing,
+    merge,
+    not_covered,
+    parse_flags,
+    read_only,
+    withhold,
+)
 from pypm.workflow.context import Context
+from pypm.workflow.trust import (
+    BUILD,
+    EVERYWHERE,
+    ConsentError,
+    asked_for,
+    boundary,
+    build_profile,
+    consented,
+    give_consent,
+    opened_by,
+    opened_lines,
+    own_places,
+    settings_of,
+)
+from sandbox import Isolation
+
+Ask = Callable[[str, tuple[str, ...]], bool]
+"""Asks the user on the terminal: a sentence, and what is granted in plain words."""
 
 
-def build_options(context: Context) -> RunOptions:
-    """Return the project's `build` profile, as far down the ladder as `workflow.ladder` says.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The options of one run."""
 
-    Less than that, and none at all, is given only where the profile itself names it.
+    options: RunOptions
+    """What counts."""
+    waiting: RunOptions
+    """What the project grants besides, and the user has not consented to."""
+
+    def waiting_lines(self) -> tuple[str, ...]:
+        """What waits in plain words, one thing a line."""
+        return opened_lines(self.waiting)
+
+
+def build_options(context: Context) -> Callable[[], RunOptions]:
+    """Return what gives the project's `build` profile, as far down the ladder as `workflow.ladder` says.
+
+    Less than that is given only where the profile itself names it, and the user consents. It is asked for
+    when something is to be built: what was built before needs no grant any more.
     """
-    options = _profile(context, "build")
-    table = context.project.sandbox.get("build", {})
-    if "isolation" in table:
+    found: list[RunOptions] = []
+
+    def give() -> RunOptions:
+        if not found:
+            found.append(_build_options(context))
+        return found[0]
+
+    return give
+
+
+def run_options(
+    context: Context, profile: str, flags: Mapping[str, Any], *, without: bool = False, ask: Ask | None = None
+) -> RunOptions:
+    """Return a profile of the project with the sandbox flags of the command line on top.
+
+    `without` leaves out what waits for consent (`--no-grants`). `ask` asks for it; None where nobody can be
+    asked.
+
+    Raises:
+        ConfigurationError: `[tool.pypm.sandbox]` is malformed.
+        ConsentError: it opens more than the default policy without the user's consent.
+        UsageError: a flag is malformed, or there is no such profile.
+    """
+    found = granted(context, profile, flags)
+    if without or is_nothing(found.waiting):
+        return found.options
+    named = f"`{context.consent_place}` grants its profile `{profile}` more than the default policy"
+    if ask is not None:
+        # All that the consent is to is shown, and the consent is to what was shown.
+        (asked,) = (each for each in asked_for(context) if each.profile == profile)
+        if ask(f"{named}:", asked.lines()):
+            give_consent(context, (asked,))
+            return granted(context, profile, flags).options
+    same = as_flags(found.waiting)
+    raise _refusal(
+        f"{named}, and you have not consented to it",
+        found.waiting,
+        "`pypm trust` shows all of it and asks you"
+        + (f"; for this one time: `{same}`" if same else "")
+        + "; `--no-grants` goes without",
+    )
+
+
+def granted(context: Context, profile: str, flags: Mapping[str, Any]) -> Granted:
+    """Return what counts of a profile and the flags, and what waits for the user's consent.
+
+    Raises: ConfigurationError, UsageError.
+    """
+    given = parse_flags(flags, boundary(context), working_directory=Path.cwd())
+    settings = settings_of(context)
+    own = build_profile(context, settings) if profile == BUILD else settings.profile(profile)
+    if given.read_only:
+        own = read_only(own, own_places(context))
+    waiting = RunOptions()
+    opened = opened_by(context, own, profile)
+    if not is_nothing(opened) and not consented(context, profile):
+        # Whoever takes a weaker isolation for every command has said so, too.
+        said = replace(given, isolation=given.isolation or context.settings.isolation)
+        waiting = not_covered(opened, said)
+    options = merge(withhold(own, waiting), given)
+    if options.isolation is None:
+        options = replace(options, isolation=context.settings.isolation)
+    return Granted(options=options, waiting=waiting)
+
+
+def _build_options(context: Context) -> RunOptions:
+    settings = settings_of(context)
+    options = build_profile(context, settings)
+    opened = opened_by(context, options, BUILD)
+    if not is_nothing(opened) and not consented(context, BUILD):
+        if context.without_grants:
+            return replace(withhold(options, opened), isolation=context.own_isolation)
+        raise _refusal(
+            f"`{context.consent_place}` grants its builds more than the default policy,"
+            " and you have not consented to it",
+            opened,
+            "`pypm trust` shows all of it and asks you",
+        )
+    if options.isolation is not None:
         return options
     return replace(options, isolation=context.own_isolation)
 
 
-def run_options(context: Context, profile: str, flags: Mapping[str, Any]) -> RunOptions:
-    """Return a profile of the project with the sandbox flags of the command line on top.
+def project_isolation(context: Context) -> Isolation | None:
+    """Return the isolation that the project names for all that is run in it, as far as the user consented.
 
-    Raises:
-        ConfigurationError: `[tool.pypm.sandbox]` is malformed.
-        UsageError: a flag is, or there is no such profile.
+    It matters where the host denies namespaces, and there alone its absence is an error.
+
+    Raises: ConfigurationError, ConsentError.
     """
-    given = parse_flags(flags, boundary(context), working_directory=Path.cwd())
-    options = merge(_profile(context, profile), given)
-    return options if options.isolation else replace(options, isolation=context.settings.isolation)
+    base = settings_of(context).base
+    opened = opened_by(context, base, EVERYWHERE)
+    if is_nothing(opened) or consented(context, EVERYWHERE):
+        return base.isolation
+    if context.without_grants or sandbox.probe(context.cache.hosts).namespaces:
+        return None
+    raise _refusal(
+        f"`{context.consent_place}` asks for a weaker isolation, and you have not consented to it",
+        opened,
+        "`pypm trust` asks you; `PYPM_ISOLATION` or your own `pypm.toml` says it for every project",
+    )
 
 
-def boundary(context: Context) -> Boundary:
-    """Return the places that no grant may open."""
-    return Boundary(root=context.root, home=context.home, cache=context.cache.root)
-
-
-def _profile(context: Context, name: str) -> RunOptions:
-    """Return what the project grants itself under this profile.
-
-    A run can write the folders of its project, so it can plant another project there, with grants of its own,
-    and wait for somebody to type the next command in that folder. Such grants count only when the user names
-    the project.
-    """
-    options = parse_settings(context.project.sandbox, boundary(context)).profile(name)
-    opened = grants(options)
-    outer = find_project_root(context.root.parent)
-    if opened and outer is not None and not context.settings.names_project:
-        raise ConfigurationError(
-            f"`{context.root}` lies in the project `{outer}`, whose runs can write it, and grants itself more"
-            " than the default policy",
-            reference="nested-grants",
-            hint=f"if you wrote its [tool.pypm.sandbox] yourself, name it: `--project {context.root}`",
-            details=opened,
-        )
-    return options
+def _refusal(message: str, waiting: RunOptions, hint: str) -> ConsentError:
+    return ConsentError(message, reference="grants-not-trusted", details=opened_lines(waiting), hint=hint)

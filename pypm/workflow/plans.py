@@ -36,8 +36,8 @@ MOUNTED_LOCK = "mounted"
 
 _BOOLEAN_FLAGS = frozenset({
     "-m", "--module", "--frozen", "--locked", "--no-sync", "--no-dev", "--all-extras", "--all-groups",
-    "--no-default-groups", "--only-dev", "--no-install-project", "--read-only", "--offline", "--no-progress",
-    "-q", "--quiet", "--no-config",
+    "--no-default-groups", "--only-dev", "--no-install-project", "--read-only", "--no-grants", "--offline",
+    "--no-progress", "-q", "--quiet", "--no-config",
 })  # fmt: skip
 _VALUE_FLAGS = frozenset({
     "--extra", "--no-extra", "--group", "--no-group", "--only-group", "--project", "-p", "--python",

@@ -48,7 +48,9 @@ def enabled_plugins(context: Context) -> tuple[Enabled, ...]:
     """
     if context.settings.root is None:
         return ()
-    boundary = Boundary(root=context.root, home=context.home, cache=context.cache.root)
+    boundary = Boundary(
+        root=context.root, home=context.home, cache=context.cache.root, consents=context.trust_folder
+    )
     return parse_plugins(context.project.tool.get("plugins"), boundary)
 
 

@@ -23,7 +23,7 @@ from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.endings import remarks, untold_end
 from pypm.workflow.freshness import facts_of
-from pypm.workflow.grants import run_options
+from pypm.workflow.grants import Ask, granted, run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
 from pypm.workflow.stages import Stage
@@ -52,6 +52,10 @@ class RunRequest:
     """The sandbox flags, as `pypm.isolation.parse_flags` reads them."""
     explain: bool = False
     """Run nothing; say what would be allowed."""
+    without_grants: bool = False
+    """Go without what the project grants itself and the user has not consented to."""
+    ask: Ask | None = None
+    """Asks the user for consent; None where nobody can be asked."""
     stats: bool = False
     """Say at the end what the command used."""
     stats_file: Path | None = None
@@ -64,7 +68,7 @@ class RunOutcome:
 
     exit_code: int
     """The command's own; 124, 126, 127 and 128 + n as a shell has them."""
-    explanation: str | None = None
+    explanation: Explanation | None = None
 
 
 def run(context: Context, request: RunRequest) -> RunOutcome:
@@ -75,6 +79,7 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
         ProgramMissingError, CommandEndedError: the command did not start, or was ended from outside.
         LockError, IntegrityError, IndexAccessError, BuildError, StorageError: see `workflow.prepare`.
     """
+    context.without_grants = request.without_grants
     if not plans.has_inline_metadata(request.words, module=request.module):
         return _run(context, request, _preparation(request))
     from pypm.workflow.scripts import open_script, require_no_lock
@@ -86,16 +91,17 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
 
 
 def _run(context: Context, request: RunRequest, preparation: Preparation) -> RunOutcome:
-    options = run_options(context, request.profile, request.sandbox)
+    if request.explain:
+        return RunOutcome(exit_code=0, explanation=_explained(context, request, preparation))
+    options = run_options(
+        context, request.profile, request.sandbox, without=request.without_grants, ask=request.ask
+    )
     context.settings = replace(context.settings, isolation=options.isolation)
-    _tell_grants(context, options, request)
+    _tell_grants(context, options)
     # Until the command has ended: its environment is mounted from the store's own trees.
     with in_use(context), isolation_errors():
         prepared = _placed(context, prepare(context, preparation), options)
         policy = _policy(context, prepared, options, os.environ)
-        if request.explain:
-            explanation = _explanation(context, policy, request, options)
-            return RunOutcome(exit_code=0, explanation="\n".join(explanation.lines()))
         context.stages.warm(Stage.PRE_RUN, Stage.POST_RUN)
         if preparation.lock is None and not context.stages.wants(Stage.PRE_RUN, Stage.POST_RUN):
             _keep_plan(context, prepared, options, policy)
@@ -157,19 +163,22 @@ def _can_be_planned(policy: sandbox.Policy) -> bool:
 
 
 def explained(context: Context, request: RunRequest) -> Explanation:
-    """Return the policy that the command would get, told in lines or as data."""
-    options = run_options(context, request.profile, request.sandbox)
-    context.settings = replace(context.settings, isolation=options.isolation)
-    prepared = _placed(context, prepare(context, _preparation(request)), options)
-    with isolation_errors():
-        return _explanation(context, _policy(context, prepared, options, os.environ), request, options)
+    """Return the policy that the command would get, told in lines or as data; nothing is run."""
+    outcome = run(context, replace(request, explain=True))
+    assert outcome.explanation is not None
+    return outcome.explanation
 
 
-def _explanation(
-    context: Context, policy: sandbox.Policy, request: RunRequest, options: RunOptions
-) -> Explanation:
-    words = plans.command_words(request.words, module=request.module)
-    return explain(policy, words, folder=_folder_inside(context, options))
+def _explained(context: Context, request: RunRequest, preparation: Preparation) -> Explanation:
+    found = granted(context, request.profile, request.sandbox)
+    context.settings = replace(context.settings, isolation=found.options.isolation)
+    with in_use(context), isolation_errors():
+        prepared = _placed(context, prepare(context, preparation), found.options)
+        policy = _policy(context, prepared, found.options, os.environ)
+        words = plans.command_words(request.words, module=request.module)
+        return explain(
+            policy, words, folder=_folder_inside(context, found.options), waiting=found.waiting_lines()
+        )
 
 
 def _placed(context: Context, prepared: Prepared, options: RunOptions) -> Prepared:
@@ -210,6 +219,7 @@ def _policy(
         variables=variables,
         home=context.home,
         cache=context.cache.root,
+        consents=context.trust_folder,
         terminal=os.isatty(0) and os.isatty(1),
     )
     trees = (*prepared.trees, *context.shown_files)
@@ -225,7 +235,7 @@ def _folder_inside(context: Context, options: RunOptions) -> str:
     return str(here if any(here.is_relative_to(path.resolve()) for path in granted) else HOME)
 
 
-def _tell_grants(context: Context, options: RunOptions, request: RunRequest) -> None:
+def _tell_grants(context: Context, options: RunOptions) -> None:
     """A weaker isolation is always said; what else is granted is for `-v`."""
     if options.isolation is not None and options.isolation.value != "namespaces":
         context.reporter.warn(f"the command runs with weaker isolation: `{options.isolation.value}`")

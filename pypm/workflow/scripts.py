@@ -35,6 +35,7 @@ class ScriptContext(Context):
         self.path = path.resolve()
         """Behind all links: the place that the sandbox shows."""
         super().__init__(replace(context.settings, root=self.path.parent), context.reporter)
+        self.without_grants = context.without_grants
 
     def __enter__(self) -> ScriptContext:
         return self

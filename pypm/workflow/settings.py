@@ -87,8 +87,6 @@ class Settings:
     """Who may sign locks, whatever a project says; with it, every lock must be signed."""
     isolation: Isolation | None = None
     """A weaker isolation by name, also for what pypm runs by itself; None is the strongest."""
-    names_project: bool = False
-    """Whether the user named the project, in place of the working directory finding it."""
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -108,7 +106,6 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
     return Settings(
         start=start,
         root=find_project_root(start),
-        names_project=overrides.project is not None,
         cache=None if overrides.no_cache else _cache(cache, environ),
         offline=overrides.offline or bool(configured.get("offline")),
         python=overrides.python or configured.get("python"),

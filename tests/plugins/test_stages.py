@@ -470,7 +470,7 @@ def test_consent_is_to_one_place_and_one_content(place: Place, tmp_path: Path) -
     shutil.copytree(place.root, other)
     assert "token=(null)" in place("--project", str(other), "lock").stderr
     kept.chmod(0o666)
-    assert "can be written by other users, so no plugin is trusted" in place("lock", code=1).stderr
+    assert "can be written by other users, so none of its consents counts" in place("lock", code=1).stderr
     kept.chmod(0o600)
     kept.write_text("[]")
     assert "does not hold consents" in place("lock", code=1).stderr

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pypm.cli.app import Group, Invocation
+from pypm.cli.consent import confirmed
 from pypm.cli.options import json_flag
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def check(invocation: Invocation, name: str, as_json: bool) -> int:
 @command.command()
 @click.argument("name")
 @click.option("--show", is_flag=True, help="Change nothing; print the token that PYPM_TRUST_PLUGINS takes.")
-@click.option("--withdraw", is_flag=True, help="Forget an earlier consent.")
+@click.option("--revoke", "--withdraw", "withdraw", is_flag=True, help="Forget an earlier consent.")
 @click.option("-y", "--yes", is_flag=True, help="Consent without being asked.")
 @click.pass_obj
 def trust(invocation: Invocation, name: str, show: bool, withdraw: bool, yes: bool) -> int:
@@ -100,7 +100,7 @@ def trust(invocation: Invocation, name: str, show: bool, withdraw: bool, yes: bo
             invocation.console.data(f"{consent.plugin}@{consent.token}")
             return 0
         _tell(invocation, consent, context.root)
-        if not yes and not _confirmed():
+        if not yes and not confirmed("Let it have this?"):
             invocation.console.warn("nothing was changed", hint="`--yes` consents without being asked")
             return 1
         give_consent(context, consent)
@@ -165,10 +165,3 @@ def _tell(invocation: Invocation, consent: Consent, root: Path) -> None:
         console.data(f"granted  {line}")
     for key, value in consent.options:
         console.data(f"option   {key} = {value}")
-
-
-def _confirmed() -> bool:
-    """Ask on the terminal; without one, nobody can have consented."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return False
-    return click.confirm("Let it have this?", default=False, err=True)

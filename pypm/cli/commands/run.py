@@ -7,6 +7,8 @@ from typing import Any
 import click
 
 from pypm.cli.app import Invocation
+from pypm.cli.consent import asker
+from pypm.cli.explanation import explain_json_flag, require_explain, show_explanation
 from pypm.cli.options import flag, selection_flags, state_flags
 from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values, stats_flags
 
@@ -24,6 +26,7 @@ from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_valu
 @stats_flags
 @flag("--profile", metavar="NAME", help="Use this profile of [tool.pypm.sandbox].")
 @flag("--explain", is_flag=True, help="Run nothing; print what the command would be allowed.")
+@explain_json_flag
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="COMMAND [ARGS]...")
 @click.pass_obj
 def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
@@ -36,6 +39,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     no_sync: bool,
     profile: str | None,
     explain: bool,
+    as_json: bool,
     **flags: Any,
 ) -> int:
     """Run COMMAND in the project's environment, inside the sandbox.
@@ -45,6 +49,7 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     """
     from pypm.workflow.run import RunRequest, run
 
+    require_explain(explain, as_json=as_json)
     request = RunRequest(
         words=words,
         module=module,
@@ -57,11 +62,13 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
         stats=flags["stats"],
         stats_file=flags["stats_file"],
         explain=explain,
+        without_grants=flags["no_grants"],
+        ask=asker(invocation),
     )
     with invocation.context() as context:
         outcome = run(context, request)
     if outcome.explanation is not None:
-        invocation.console.data(outcome.explanation)
+        show_explanation(invocation, outcome.explanation, as_json=as_json)
     return outcome.exit_code
 
 

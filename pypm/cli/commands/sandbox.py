@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pypm.cli.app import Group, Invocation
+from pypm.cli.explanation import show_explanation
 from pypm.cli.options import flag, json_flag, selection_flags
 from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values
 
@@ -59,8 +60,4 @@ def explain(
     )
     with invocation.context() as context:
         explanation = explained(context, request)
-    if as_json:
-        invocation.console.data_json(explanation.to_plain())
-    else:
-        for line in explanation.lines():
-            invocation.console.data(line)
+    show_explanation(invocation, explanation, as_json=as_json)

@@ -1,0 +1,81 @@
+"""Grant yourself the caller's home, variables, network and weaker isolation, in your own `pyproject.toml`.
+
+The attacker wrote a project that was just cloned; the victim types one command in it. Nothing has to break out
+where the project's own file opens the door, so what it opens must wait for the user's word. What was trusted
+once must not serve for what is granted later.
+Source: `git clone URL && cd NAME && pypm run pytest`, as any README has it.
+"""
+
+import os
+import socket
+from pathlib import Path
+
+from attempt import FACTS, denied, hidden, works
+
+WAYS = ("run", "shell", "build", "hook")
+_SERVERS = []
+
+
+def prepare(arena):
+    server = socket.create_server(("127.0.0.1", 0))
+    _SERVERS.append(server)
+    arena.facts(secret=str(arena.home / ".ssh" / "id_secret"), port=server.getsockname()[1])
+
+
+def afterwards(arena):
+    for server in _SERVERS:
+        server.settimeout(0.05)
+        try:
+            server.accept()
+            yield "a connection to the host's loopback", True
+        except OSError:
+            pass
+        server.close()
+    _SERVERS.clear()
+
+
+def outside(arena, way):
+    folder = arena.place / ("built" if way == "build" else "project")
+    written = folder / "pyproject.toml"
+    harmless = written.read_text()
+    less = f'\n[tool.pypm.sandbox.{way}]\nallow-env = ["NOTHING"]\n'
+    more = (
+        f"\n[tool.pypm.sandbox.{way}]\n"
+        'allow-read = ["~/.ssh"]\nallow-env = ["ESCAPE_SECRET"]\nallow-net = true\nisolation = "landlock"\n'
+    )
+    try:
+        written.write_text(harmless + more)
+        shown = _judge(arena, way, "what a cloned project grants itself")
+        written.write_text(harmless + less)
+        arena.host([*arena.pypm, "trust", "--yes"], cwd=folder)
+        written.write_text(harmless + more)
+        shown += _judge(arena, way, "more than was consented to")
+        arena.host([*arena.pypm, "trust", "--yes"], cwd=folder)
+        arena.host([*arena.pypm, "trust", "--revoke"], cwd=folder)
+        shown += _judge(arena, way, "a consent that was revoked")
+        # What goes on: the same project without its grants. A build has no flag to go without.
+        written.write_text(harmless + ("" if way == "build" else more))
+        return shown + arena.enter(way, "self_granted", ("--no-grants",))
+    finally:
+        written.write_text(harmless)
+
+
+def _judge(arena, way, name):
+    """Nothing may have run, and the refusal must name what was asked for."""
+    if way == "shell":
+        # On a terminal the user is asked, and says no.
+        printed = arena.type([*arena.pypm, "shell"], "n\n")
+    else:
+        printed = arena.enter(way, "self_granted", ())
+    told = b"you have not consented to it" in printed and b"the variable `ESCAPE_SECRET`" in printed
+    ran = b"@done" in printed or b"@works" in printed or arena.token.encode() in printed
+    verdict = "denied" if told and not ran else "escaped"
+    return f"@{verdict}|{name}|{' '.join(printed.decode('utf-8', 'replace').split())[-150:]}\n".encode()
+
+
+def inside():
+    denied("the home's key", lambda: Path(FACTS["secret"]).read_text())
+    hidden("the caller's variable", lambda: os.environ.get("ESCAPE_SECRET"))
+    denied("the host's loopback", lambda: socket.create_connection(("127.0.0.1", FACTS["port"]), 5))
+    works("the project itself", lambda: Path("attack/attempt.py").read_bytes())
+    works("writing in it", lambda: Path("attack/own").write_text("x"))
