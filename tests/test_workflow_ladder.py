@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def denied(tmp_path_factory: pytest.TempPathFactory) -> Denied:
         done = made.pypm("run", "--isolation", "landlock", "true")
         assert done.returncode == 0, done.stderr
         assert "weaker isolation: `landlock`" in done.stderr
-        assert "builds and unpacking run with weaker isolation, too" in done.stderr
+        assert "builds, unpacking and plugins run with weaker isolation, too" in done.stderr
     return made
 
 
@@ -151,11 +152,52 @@ def test_the_variable_names_it_for_every_command(denied: Denied) -> None:
     done = denied.pypm("sync", "--frozen", PYPM_ISOLATION="landlock")
     assert done.returncode == 0, done.stderr
     assert (denied.root / ".venv" / "pyvenv.cfg").exists()
-    import shutil
-
     shutil.rmtree(denied.root / ".venv")
     wrong = denied.pypm("sync", PYPM_ISOLATION="chroot")
     assert wrong.returncode == 2 and "there is no isolation `chroot`" in wrong.stderr
+
+
+_PROBE = """\
+#include "pypm_plugin.h"
+#include <stdio.h>
+const pypm_descriptor pypm_plugin = {PYPM_DESCRIPTOR_HEAD, "probe", "1", NULL, NULL, PYPM_PRE_RUN, 0};
+int pypm_hook(const pypm_context *context) {
+    char path[4096];
+    const char *told = "reads a home";
+    snprintf(path, sizeof path, "%s/secret", context->project_root);
+    if (fopen(path, "r") == NULL) {
+        snprintf(path, sizeof path, "%s/own", context->scratch);
+        told = fopen(path, "w") == NULL ? "has nothing to write to" : "writes its own folder alone";
+    }
+    context->host->diagnostic(context->host->user, PYPM_WARNING, NULL, told, NULL);
+    return 0;
+}
+"""
+
+
+@needs_rungs
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_hosts_of_plugins_go_down_the_ladder_by_name_and_are_refused_without(
+    denied: Denied, tmp_path: Path
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "uses"\nversion = "0"\n[tool.pypm]\npackage = false\nplugins = ["probe"]\n'
+    )
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "probe.c").write_text(_PROBE)
+    library = tmp_path / "plugins" / "pypm_probe.so"
+    compiler = ["cc", "-shared", "-fPIC", f"-I{CHECKOUT}/pypm/plugins", "-o", str(library)]
+    subprocess.run([*compiler, str(tmp_path / "probe.c")], check=True)
+    uses = Denied(tmp_path, {**denied.environ, "PYPM_CACHE_DIR": str(tmp_path / "cache")})
+    done = uses.pypm("lock", kind="")
+    assert done.returncode == 0, done.stderr
+    refused = uses.pypm("run", "echo", "it ran")
+    assert (refused.returncode, refused.stdout) == (125, ""), refused.stderr
+    done = uses.pypm("run", "echo", "it ran", PYPM_ISOLATION="landlock")
+    assert (done.returncode, done.stdout) == (0, "it ran\n"), done.stderr
+    assert "probe: writes its own folder alone" in done.stderr
+    assert not list((tmp_path / "cache" / "scratch").iterdir()), "library and folder are removed"
 
 
 @needs_rungs

@@ -17,9 +17,10 @@ from pypm.plugins.found import Loadable, NativeFound
 from pypm.plugins.image import check_image
 from pypm.plugins.inside.abi import ABI_VERSION
 from pypm.plugins.inside.context import Stage
+from pypm.plugins.library import Library
 from pypm.plugins.link import Link
 from pypm.plugins.permissions import Wanted, parse_wanted
-from pypm.plugins.policy import NATIVE_PATH, Surroundings, bare_policy, host_command
+from pypm.plugins.policy import Surroundings, bare_policy, host_command
 
 LOAD_SECONDS = 20.0
 _MOST_PERMISSIONS = 64
@@ -54,12 +55,13 @@ def inspect(found: Loadable, surroundings: Surroundings, *, kept: Path | None = 
     if remembered is not None:
         with contextlib.suppress(OSError, ValueError, PluginError):
             return _checked(found, json.loads(remembered.read_bytes()))
-    policy = bare_policy(found, surroundings)
-    link = Link(found.name, policy, tuple(host_command(surroundings.interpreter)))
-    try:
-        said = load(link, found)
-    finally:
-        link.close()
+    with Library(found, isolation=surroundings.isolation, scratch=surroundings.scratch) as library:
+        policy = bare_policy(library, surroundings)
+        link = Link(found.name, policy, tuple(host_command(surroundings.interpreter)))
+        try:
+            said = load(link, found, library)
+        finally:
+            link.close()
     descriptor = _checked(found, said)
     if remembered is not None:
         remembered.parent.mkdir(parents=True, exist_ok=True)
@@ -67,11 +69,11 @@ def inspect(found: Loadable, surroundings: Surroundings, *, kept: Path | None = 
     return descriptor
 
 
-def load(link: Link, found: Loadable) -> Any:
+def load(link: Link, found: Loadable, library: Library) -> Any:
     """Have a host load the plugin; return what it says about itself, unchecked. Raises: PluginError."""
     request: dict[str, Any] = {"do": "load"}
     if isinstance(found, NativeFound):
-        request["native"] = NATIVE_PATH
+        request["native"] = library.path
     else:
         folders = (found.site_packages, *found.requires)
         request["python"] = [found.reference, [str(folder) for folder in folders]]

@@ -158,6 +158,7 @@ def _policy(surroundings: Surroundings, scratch: Path) -> sandbox.Policy:
         ),
         hostname="pypm",
         home=str(HOME),
+        isolation=surroundings.isolation,
     )
 
 

@@ -10,15 +10,14 @@ from pypm.isolation.interpreter import interpreter_places
 from pypm.isolation.places import Places
 from pypm.isolation.variables import BUILD_VARIABLES, HOME, made
 from pypm.model.target import Interpreter
-from pypm.plugins.found import Loadable, NativeFound
+from pypm.plugins.found import PythonFound
+from pypm.plugins.library import Library
 from pypm.plugins.permissions import Allowed
 from pypm.plugins.settings import MEMORY_BYTES
-from sandbox import Limits, Mount, Network, Policy
+from sandbox import Isolation, Limits, Network, Policy
 
 INSIDE = Path(__file__).with_name("inside")
 """The host's own code."""
-NATIVE_PATH = "/plugin/plugin.so"
-"""Where the library lies inside."""
 
 _PROCESSES = 256
 _OPEN_FILES = 512
@@ -39,17 +38,31 @@ class Surroundings:
     """The folders that archives and trees lie in, shown to those that may read them."""
     scratch: Path
     """An existing folder of this command; each plugin gets one inside."""
+    isolation: Isolation | None = None
+    """How far down the ladder the hosts go; None is the strongest. See `workflow.ladder`."""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the hosts see this machine's files where they lie, since nothing can be mounted."""
+        return self.isolation is not None and self.isolation.in_place
 
 
 def host_policy(
-    plugin: Loadable, surroundings: Surroundings, *, allowed: Allowed, scratch: Path | None, memory_bytes: int
+    library: Library,
+    surroundings: Surroundings,
+    *,
+    allowed: Allowed,
+    scratch: Path | None,
+    memory_bytes: int,
 ) -> Policy:
     """Describe what the host may see and use.
 
     Raises: sandbox.PolicyError for what the sandbox refuses.
     """
     places = Places()
-    places.show((*interpreter_places(surroundings.interpreter, home=surroundings.home), INSIDE))
+    # The folder above must be listed to import from it; as a mount point it is empty but for that.
+    code = INSIDE.parent if surroundings.in_place else INSIDE
+    places.show((*interpreter_places(surroundings.interpreter, home=surroundings.home), code))
     places.show(path for path in allowed.paths if path.exists())
     if allowed.project:
         places.show((surroundings.root,))
@@ -57,14 +70,12 @@ def host_policy(
         places.show(path for path in surroundings.packages if path.exists())
     if scratch is not None:
         places.show((scratch,), writable=True)
-    library: tuple[Mount, ...] = ()
-    if isinstance(plugin, NativeFound):
-        library = (Mount.file(NATIVE_PATH, plugin.content, 0o555),)
-    else:
+    plugin = library.plugin
+    if isinstance(plugin, PythonFound):
         places.show((plugin.site_packages, *plugin.requires))
     variables = {**dict(allowed.variables), **made(None), **BUILD_VARIABLES}
     return Policy(
-        mounts=(*places.mounts(), *library),
+        mounts=(*places.mounts(), *library.mounts),
         network=Network.hosts(*allowed.hosts) if allowed.hosts else Network.NONE,
         environment=tuple(sorted(variables.items())),
         limits=Limits(
@@ -75,12 +86,13 @@ def host_policy(
         ),
         hostname="pypm",
         home=str(HOME),
+        isolation=surroundings.isolation,
     )
 
 
-def bare_policy(plugin: Loadable, surroundings: Surroundings) -> Policy:
+def bare_policy(library: Library, surroundings: Surroundings) -> Policy:
     """Describe a host that may do nothing but load the plugin and read its descriptor."""
-    return host_policy(plugin, surroundings, allowed=Allowed(), scratch=None, memory_bytes=MEMORY_BYTES)
+    return host_policy(library, surroundings, allowed=Allowed(), scratch=None, memory_bytes=MEMORY_BYTES)
 
 
 def host_command(interpreter: Interpreter) -> Sequence[str]:

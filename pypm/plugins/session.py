@@ -20,6 +20,7 @@ from pypm.plugins.failures import plugin_error, printable
 from pypm.plugins.found import Loadable
 from pypm.plugins.inside.abi import ERROR
 from pypm.plugins.inside.context import Context, Stage
+from pypm.plugins.library import Library
 from pypm.plugins.link import Link
 from pypm.plugins.offers import Offer, parts_below
 from pypm.plugins.permissions import Allowed, allow
@@ -97,7 +98,14 @@ class _Host:
 
     link: Link
     scratch: Path
+    library: Library
     is_loaded: bool = False
+
+    def close(self) -> None:
+        """End it and remove what it wrote."""
+        self.link.close()
+        self.library.close()
+        remove_tree(self.scratch)
 
 
 class Session:
@@ -120,17 +128,14 @@ class Session:
     def close(self) -> None:
         """End all hosts and remove what they wrote; offers that were not taken are gone."""
         for host in self._hosts.values():
-            host.link.close()
-            remove_tree(host.scratch)
+            host.close()
         self._hosts.clear()
 
     def adopt(self, chosen: Sequence[Chosen]) -> None:
         """Go on with these plugins; hosts of those that stay as they are stay warm."""
         same = {item.found.name for item in chosen if item in self.chosen}
         for name in [name for name in self._hosts if name not in same]:
-            host = self._hosts.pop(name)
-            host.link.close()
-            remove_tree(host.scratch)
+            self._hosts.pop(name).close()
         self.chosen = tuple(chosen)
 
     def wants(self, stage: Stage) -> bool:
@@ -166,7 +171,7 @@ class Session:
         host = self._hosts.get(item.found.name) or self._start(item)
         link = host.link
         if not host.is_loaded:
-            load(link, item.found)
+            load(link, item.found, host.library)
             host.is_loaded = True
         handler = _Events(item.found.name, context, host.scratch, self._listener, link)
         told = replace(context, scratch=str(host.scratch), options=item.enabled.options)
@@ -195,16 +200,22 @@ class Session:
         surroundings = self._surroundings
         with storage_errors("make a folder for a plugin"):
             scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=surroundings.scratch)).resolve()
-        with isolation_errors():
-            policy = host_policy(
-                item.found,
-                surroundings,
-                allowed=item.allowed,
-                scratch=scratch,
-                memory_bytes=item.enabled.memory_bytes,
-            )
-        link = Link(item.found.name, policy, tuple(host_command(surroundings.interpreter)))
-        host = self._hosts[item.found.name] = _Host(link=link, scratch=scratch)
+        library = Library(item.found, isolation=surroundings.isolation, scratch=surroundings.scratch)
+        try:
+            with isolation_errors():
+                policy = host_policy(
+                    library,
+                    surroundings,
+                    allowed=item.allowed,
+                    scratch=scratch,
+                    memory_bytes=item.enabled.memory_bytes,
+                )
+            link = Link(item.found.name, policy, tuple(host_command(surroundings.interpreter)))
+        except BaseException:
+            library.close()
+            remove_tree(scratch)
+            raise
+        host = self._hosts[item.found.name] = _Host(link=link, scratch=scratch, library=library)
         return host
 
 

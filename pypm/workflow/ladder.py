@@ -25,5 +25,5 @@ def own_isolation(named: Isolation | None, memory: Path, warn: Callable[[str], N
     host = sandbox.probe(memory)
     if host.namespaces:
         return None
-    warn("builds and unpacking run with weaker isolation, too: `landlock`")
+    warn("builds, unpacking and plugins run with weaker isolation, too: `landlock`")
     return Isolation.LANDLOCK

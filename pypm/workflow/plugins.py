@@ -149,6 +149,7 @@ def surroundings(context: Context) -> Surroundings:
         root=context.settings.root or context.settings.start,
         packages=readable,
         scratch=cache.scratch,
+        isolation=context.own_isolation,
     )
 
 

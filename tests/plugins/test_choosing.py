@@ -25,10 +25,11 @@ from pypm.plugins.found import (
     find_all,
     search_path,
 )
+from pypm.plugins.library import NATIVE_PATH, Library
 from pypm.plugins.offers import parts_below
 from pypm.plugins.permissions import Allowed, Grants, allow, parse_wanted
 from pypm.plugins.pins import check_pin, pin, repinned
-from pypm.plugins.policy import NATIVE_PATH, Surroundings, host_policy
+from pypm.plugins.policy import Surroundings, host_policy
 from pypm.plugins.settings import parse_plugins
 from sandbox import Network
 from tests.support.builds import this_interpreter
@@ -220,7 +221,11 @@ def test_the_policy_shows_only_what_was_allowed(tmp_path: Path) -> None:
 
     def shown(allowed: Allowed) -> tuple[set[str], Any]:
         policy = host_policy(
-            found, surroundings, allowed=allowed, scratch=folders["scratch"], memory_bytes=1 << 28
+            Library(found, isolation=None, scratch=folders["scratch"]),
+            surroundings,
+            allowed=allowed,
+            scratch=folders["scratch"],
+            memory_bytes=1 << 28,
         )
         mine = {m.target for m in policy.mounts if Path(m.target).is_relative_to(tmp_path)}
         assert {m.target for m in policy.mounts if m.writable} == {str(folders["scratch"])}
