@@ -22,6 +22,7 @@ from pypm.errors import ConfigurationError, IntegrityError, UsageError
 from pypm.files import storage_errors
 from pypm.model.project import Project
 from pypm.paths import LOCK_FILE, PROJECT_FILE, SIGNATURE_FILE
+from pypm.programs import find_program
 
 NAMESPACE = "pypm-lock"
 """Keeps a signature over something else from passing as one over a lock."""
@@ -177,7 +178,7 @@ def _chosen_key(key: Path | None, root: Path, home: Path) -> Iterator[Path]:
 
 def _git_key(root: Path) -> str:
     """Return the key that the user has git sign with, when that is an SSH key; never what a project says."""
-    git = _found("git", root)
+    git = find_program("git", root)
     if git is None:
         return ""
     values = []
@@ -209,7 +210,7 @@ def _run(
 
 
 def _program(root: Path) -> str:
-    found = _found("ssh-keygen", root)
+    found = find_program("ssh-keygen", root)
     if found is None:
         raise ConfigurationError(
             "signatures of locks need `ssh-keygen`, and this machine has none",
@@ -217,17 +218,6 @@ def _program(root: Path) -> str:
             hint="install OpenSSH's client (`openssh-client` on Debian and Ubuntu)",
         )
     return found
-
-
-def _found(name: str, root: Path) -> str | None:
-    """Find a program on PATH, but not below the project: a package must not judge its own lock."""
-    project = os.path.realpath(root)
-    for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        program = os.path.realpath(f"{folder}/{name}")
-        outside = not f"{os.path.realpath(folder)}/".startswith(f"{project}/")
-        if folder.startswith(os.sep) and outside and os.access(program, os.X_OK):
-            return program
-    return None
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -109,11 +110,58 @@ def test_path_decides(tmp_path: Path, only_path: Path) -> None:
     assert find_interpreter(ANY, None, tmp_path / "cache").executable == REAL
 
 
+def test_an_empty_or_a_relative_entry_of_path_is_not_looked_at(
+    tmp_path: Path, only_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are the folder where one stands, which may have been cloned a moment ago."""
+    cloned = tmp_path / "cloned"
+    for folder in (cloned, cloned / "bin"):
+        started = folder / "started"
+        program = shim(folder, "python3")
+        program.write_text(f'#!/bin/sh\n: > {started}\nexec {REAL} "$@"\n')
+    monkeypatch.chdir(cloned)
+    monkeypatch.setenv("PATH", f":bin:.:./bin::{only_path}:")
+    list(find_all(tmp_path / "cache"))
+    assert not list(cloned.rglob("started"))
+
+
+@pytest.mark.parametrize(
+    "reached", ["by its path", "by a link", "by a link to the program", "for another project"]
+)
+def test_nothing_inside_the_project_is_started(
+    tmp_path: Path, only_path: Path, monkeypatch: pytest.MonkeyPatch, reached: str
+) -> None:
+    project = tmp_path / "project"
+    started = tmp_path / "started"
+    program = shim(project / "bin", "python3")
+    program.write_text(f'#!/bin/sh\n: > {started}\nexec {REAL} "$@"\n')
+    folder = project / "bin"
+    if reached == "by a link":
+        folder = tmp_path / "link"
+        folder.symlink_to(project / "bin")
+    if reached == "by a link to the program":
+        folder = only_path
+        folder.mkdir(exist_ok=True)
+        (folder / "python3").symlink_to(program)
+    monkeypatch.setenv("PATH", str(folder))
+    if reached == "for another project":
+        # There the user's `PATH` is their own business.
+        list(find_all(tmp_path / "cache", outside=tmp_path / "other"))
+        assert started.exists()
+        started.unlink()
+    list(find_all(tmp_path / "cache", outside=project))
+    with contextlib.suppress(InterpreterError):
+        find_interpreter(ANY, None, tmp_path / "cache", outside=project)
+    assert not started.exists()
+
+
 def test_the_choice_is_remembered(tmp_path: Path, only_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     only_path.mkdir()
     (only_path / "python3").symlink_to(REAL)
     found = find_interpreter(ANY, None, tmp_path / "cache")
-    monkeypatch.setattr("pypm.environment.interpreters.find_all", lambda cache: pytest.fail("searched again"))
+    monkeypatch.setattr(
+        "pypm.environment.interpreters.find_all", lambda cache, **_: pytest.fail("searched again")
+    )
     assert find_interpreter(ANY, None, tmp_path / "cache") == found
 
 

@@ -21,6 +21,7 @@ PYPM_FLOORS = {
     "files": 0,
     "digest": 0,
     "consents": 0,
+    "programs": 0,
     "bundle": 0,
     "model": 1,
     "codec": 2,
@@ -37,7 +38,7 @@ PYPM_FLOORS = {
     "launch": 7,
     "__main__": 8,
 }
-FLOOR_ZERO_ORDER = ["", "errors", "paths", "flock", "files", "digest", "consents", "bundle"]
+FLOOR_ZERO_ORDER = ["", "errors", "paths", "flock", "files", "digest", "consents", "programs", "bundle"]
 """On floor zero each file is its own room; these may build on those before them."""
 
 SANDBOX_FLOORS = {

@@ -24,6 +24,7 @@ from pypm.environment.inquiry import ask
 from pypm.errors import InterpreterError, StorageError
 from pypm.files import write_atomically
 from pypm.model.target import Interpreter
+from pypm.programs import folders_on_path, is_inside
 
 VERSION_FILE = ".python-version"
 _NAME = re.compile(
@@ -104,8 +105,13 @@ def read_version_file(folder: Path) -> str | None:
     return asked
 
 
-def find_interpreter(requires_python: SpecifierSet, request: str | None, cache: Path) -> Interpreter:
+def find_interpreter(
+    requires_python: SpecifierSet, request: str | None, cache: Path, *, outside: Path | None = None
+) -> Interpreter:
     """Return the Python for a project; `cache` is the folder of remembered answers (`Cache.interpreters`).
+
+    An interpreter is asked outside of any sandbox, so none is looked for in the project, which is `outside`;
+    one that the user names by its path may lie where it likes.
 
     Raises:
         InterpreterError: none fits; the message names what there is.
@@ -114,10 +120,11 @@ def find_interpreter(requires_python: SpecifierSet, request: str | None, cache: 
     if wanted.path is not None:
         return _only(wanted.path, requires_python, cache)
     key = _choice_key(requires_python, request)
-    if (remembered := _recall(cache, key)) is not None and _fits(remembered, requires_python, wanted):
+    remembered = _recall(cache, key, outside)
+    if remembered is not None and _fits(remembered, requires_python, wanted):
         return remembered
     seen: list[Interpreter] = []
-    for interpreter in find_all(cache):
+    for interpreter in find_all(cache, outside=outside):
         if _fits(interpreter, requires_python, wanted):
             _remember(cache, key, interpreter)
             return interpreter
@@ -125,11 +132,11 @@ def find_interpreter(requires_python: SpecifierSet, request: str | None, cache: 
     raise _nothing_fits(requires_python, request, seen)
 
 
-def find_all(cache: Path) -> Iterator[Interpreter]:
-    """Yield the interpreters of this machine, each once, the preferred first; those that do not start are
-    left out."""
+def find_all(cache: Path, *, outside: Path | None = None) -> Iterator[Interpreter]:
+    """Yield the interpreters of this machine, each once, the preferred first; those that do not start, and
+    those that lie in the project `outside`, are left out."""
     seen: set[tuple[Path, str]] = set()
-    for candidate in _candidates():
+    for candidate in _candidates(outside):
         with contextlib.suppress(InterpreterError):
             interpreter = ask(candidate, cache)
             # `python3.7` and `python3.7m` of one prefix are one interpreter in two files.
@@ -138,21 +145,25 @@ def find_all(cache: Path) -> Iterator[Interpreter]:
                 yield interpreter
 
 
-def _candidates() -> Iterator[Path]:
-    """Yield paths of programs that look like Python, each real file once."""
+def _candidates(outside: Path | None) -> Iterator[Path]:
+    """Yield paths of programs that look like Python, each real file once, the one that runs us last."""
     real: set[str] = set()
-    for candidate in (*_on_path(), *_installed(), Path(sys.executable)):
+    own = Path(sys.executable)
+    for candidate in (*_on_path(outside), *_installed(), own):
         resolved = os.path.realpath(candidate)
-        if resolved not in real:
+        is_foreign = candidate != own and (
+            is_inside(candidate, outside) or is_inside(candidate.parent, outside)
+        )
+        if resolved not in real and not is_foreign:
             real.add(resolved)
             yield candidate
 
 
-def _on_path() -> Iterator[Path]:
+def _on_path(outside: Path | None) -> Iterator[Path]:
     """Yield `PATH` in its order; in one folder `python3` and `python` come before the versioned names."""
-    for folder in os.environ.get("PATH", "").split(os.pathsep):
+    for folder in folders_on_path(outside):
         try:
-            names = [name for name in os.listdir(folder or os.curdir) if _PROGRAM.fullmatch(name)]  # noqa: PTH208
+            names = [name for name in os.listdir(folder) if _PROGRAM.fullmatch(name)]  # noqa: PTH208
         except OSError:
             continue
         if Path(folder).name == "shims":
@@ -239,11 +250,13 @@ def _choice_key(requires_python: SpecifierSet, request: str | None) -> str:
     return hashlib.sha256(question.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _recall(cache: Path, key: str) -> Interpreter | None:
+def _recall(cache: Path, key: str, outside: Path | None) -> Interpreter | None:
     try:
         executable = Path((cache / f"choice-{key}").read_text("utf-8"))
     except (OSError, UnicodeDecodeError):
         return None
+    if is_inside(executable, outside):
+        return None  # Chosen for another project, whose user had this one's programs on `PATH`.
     with contextlib.suppress(InterpreterError):
         return ask(executable, cache)
     return None

@@ -24,6 +24,7 @@ from pypm.codec.simple import redact
 from pypm.errors import ConfigurationError, IndexAccessError, IntegrityError
 from pypm.files import remove_tree, storage_errors
 from pypm.model.project import VcsSource
+from pypm.programs import find_program, folders_on_path
 
 COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 """A full object name: SHA-1, or SHA-256 in repositories of the newer format."""
@@ -33,7 +34,6 @@ _PROTOCOLS = ("https", "ssh", "file")
 
 _TIMEOUT_SECONDS = 600.0
 _KEPT_VARIABLES = (
-    "PATH",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTPS_PROXY",
@@ -63,9 +63,18 @@ _SETTINGS = {
 class Repositories:
     """Fetches commits into a folder of the cache. Safe to use from several threads and processes."""
 
-    def __init__(self, folder: Path, *, offline: bool, locked: Mapping[VcsSource, str] | None = None) -> None:
-        """`locked` holds the commits that stay: by source, as `bare` gives it."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        offline: bool,
+        locked: Mapping[VcsSource, str] | None = None,
+        outside: Path | None = None,
+    ) -> None:
+        """`locked` holds the commits that stay: by source, as `bare` gives it. `outside` is the
+        project, whose programs are never run as git or for it."""
         self._folder = folder
+        self._outside = outside
         self._offline = offline
         self._locked = locked or {}
 
@@ -178,24 +187,27 @@ class Repositories:
                 hint="leave out `--offline`",
             )
         settings = [word for key, value in _SETTINGS.items() for word in ("-c", f"{key}={value}")]
-        argv = ["git", *settings, command, *arguments]
+        program = find_program("git", self._outside)
+        if program is None:
+            raise ConfigurationError(
+                f"`git` is needed for `{redact(url)}`, and it is not installed",
+                reference="git-missing",
+                hint="install git",
+            )
+        argv = [program, *settings, command, *arguments]
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
             done = subprocess.run(
                 argv,
                 check=False,
                 cwd=folder or self._folder,
-                env=_environment(protocol, folder, self._folder),
+                env=_environment(
+                    protocol, folder, self._folder, os.pathsep.join(folders_on_path(self._outside))
+                ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=_TIMEOUT_SECONDS,
             )
-        except FileNotFoundError as error:
-            raise ConfigurationError(
-                f"`git` is needed for `{redact(url)}`, and it is not installed",
-                reference="git-missing",
-                hint="install git",
-            ) from error
         except subprocess.TimeoutExpired as error:
             raise IndexAccessError(
                 f"`{redact(url)}` did not answer within {_TIMEOUT_SECONDS:.0f} s", reference="git-failed"
@@ -216,7 +228,7 @@ def bare(source: VcsSource) -> VcsSource:
     return replace(source, commit=None, marker=None)
 
 
-def _environment(protocol: str, folder: Path | None, home: Path) -> dict[str, str]:
+def _environment(protocol: str, folder: Path | None, home: Path, path: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     if protocol == "ssh":
         # The user's own keys and known hosts are what this protocol is for.
@@ -225,6 +237,7 @@ def _environment(protocol: str, folder: Path | None, home: Path) -> dict[str, st
         kept["HOME"] = str(home)
     return {
         **kept,
+        "PATH": path,
         "LC_ALL": "C",
         "GIT_ALLOW_PROTOCOL": protocol,
         "GIT_CONFIG_GLOBAL": os.devnull,

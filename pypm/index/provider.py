@@ -49,6 +49,8 @@ class ProviderSettings:
 
     root: Path
     """The project's folder; relative paths of sources start here."""
+    outside: Path | None = None
+    """The project whose programs are never run outside of a sandbox."""
     exclude_newer: str | None = None
     """ISO 8601, absolute: a duration is resolved by the caller, who has the clock."""
     exclude_newer_package: Mapping[NormalizedName, str | None] = field(
@@ -96,7 +98,10 @@ class IndexProvider:
         self._archives = Archives(client, index_cache, cache.wheels)
         self._reader = MetadataReader(client, index_cache, self._archives, build_metadata)
         self._repositories = Repositories(
-            cache.repositories, offline=client.settings.offline, locked=settings.locked_commits
+            cache.repositories,
+            offline=client.settings.offline,
+            locked=settings.locked_commits,
+            outside=settings.outside,
         )
         self._at_commits: dict[_OfferKey, DirectOffer] = {}
         """By the source with its commit: what was offered for a branch, say."""

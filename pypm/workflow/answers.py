@@ -40,6 +40,7 @@ def open_provider(
         context.indexes,
         ProviderSettings(
             root=context.root,
+            outside=context.own_folder,
             exclude_newer=None if settings.exclude_newer is None else end_of(settings.exclude_newer),
             exclude_newer_package={
                 name: end_of(absolute(limit)) for name, limit in settings.exclude_newer_package.items()

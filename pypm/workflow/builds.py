@@ -208,7 +208,9 @@ class Builder:
         from pypm.index.git import Repositories
 
         context = self._supply.context
-        repositories = Repositories(context.cache.repositories, offline=context.settings.offline)
+        repositories = Repositories(
+            context.cache.repositories, offline=context.settings.offline, outside=context.own_folder
+        )
         return project_tree(repositories.tree(source), name=name, editable=False)
 
     @contextmanager

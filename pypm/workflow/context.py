@@ -113,6 +113,15 @@ class Context:
             for index in self.project.indexes
         )
 
+    @property
+    def own_folder(self) -> Path | None:
+        """The folder whose programs are the project's: none of them is run outside of a sandbox.
+
+        None without a project, and for one that holds the home: the user's own programs lie there.
+        """
+        root = self.settings.root
+        return None if root is None or self.home.resolve().is_relative_to(root.resolve()) else root
+
     @cached_property
     def home(self) -> Path:
         """The caller's home folder, which nothing in a sandbox sees."""
@@ -187,7 +196,12 @@ class Context:
         """
         from pypm.environment.interpreters import find_interpreter
 
-        return find_interpreter(self.project.requires_python, self.python_request, self.cache.interpreters)
+        return find_interpreter(
+            self.project.requires_python,
+            self.python_request,
+            self.cache.interpreters,
+            outside=self.own_folder,
+        )
 
     @property
     def python_request(self) -> str | None:

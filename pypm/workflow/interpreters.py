@@ -12,7 +12,7 @@ from pypm.workflow.context import Context
 
 def list_interpreters(context: Context) -> tuple[Interpreter, ...]:
     """Return every interpreter that starts, the newest first."""
-    found = interpreters.find_all(context.cache.interpreters)
+    found = interpreters.find_all(context.cache.interpreters, outside=context.own_folder)
     return tuple(sorted(found, key=lambda one: Version(one.version), reverse=True))
 
 
@@ -26,7 +26,9 @@ def find_interpreter(context: Context, request: str | None) -> Interpreter:
         return any_interpreter(context, request)
     if request is None:
         return context.interpreter
-    return interpreters.find_interpreter(context.project.requires_python, request, context.cache.interpreters)
+    return interpreters.find_interpreter(
+        context.project.requires_python, request, context.cache.interpreters, outside=context.own_folder
+    )
 
 
 def any_interpreter(context: Context, request: str | None = None) -> Interpreter:
@@ -36,4 +38,6 @@ def any_interpreter(context: Context, request: str | None = None) -> Interpreter
         InterpreterError: none fits.
     """
     wanted = request or context.settings.python
-    return interpreters.find_interpreter(DEFAULT_REQUIRES_PYTHON, wanted, context.cache.interpreters)
+    return interpreters.find_interpreter(
+        DEFAULT_REQUIRES_PYTHON, wanted, context.cache.interpreters, outside=context.own_folder
+    )

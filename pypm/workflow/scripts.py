@@ -69,6 +69,11 @@ class ScriptContext(Context):
         return replace(self.project, root=root)
 
     @property
+    def own_folder(self) -> Path | None:
+        """The project that the script lies in."""
+        return None if self.shown_project is None else self.shown_project.root
+
+    @property
     def shown_files(self) -> tuple[Path, ...]:
         """The script itself, where no project is shown."""
         return (self.path,) if self.shown_project is None else ()
