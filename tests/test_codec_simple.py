@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pypm.codec.simple import MAX_PAGE_FILES, parse_page, redact
+from pypm.codec.simple import MAX_PAGE_FILES, files_at, parse_page, redact
 from pypm.errors import IndexAccessError
 from tests.support.index_server import JSON_TYPE, LOGIN_PAGE
 
@@ -296,9 +296,12 @@ def test_looking_at_all_entries_at_once_is_looking_at_each(
 
     def read(content: bytes) -> Any:
         try:
-            return parse_page(content, JSON_TYPE, url=URL)
+            found = parse_page(content, JSON_TYPE, url=URL)
         except IndexAccessError as error:
             return error.message
+        if found.places is not None:
+            assert files_at(content, found.places) == list(found.entries)
+        return found.name, found.files
 
     # A backslash anywhere on the page has every entry looked at by itself.
     assert read(page(*files)) == read(page(*files, note="\\"))

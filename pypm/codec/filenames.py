@@ -9,6 +9,7 @@ Source: the binary and source distribution format specifications; PEP 425, PEP 4
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -108,6 +109,28 @@ def version_in_name(filename: str, project: NormalizedName) -> Version | None:
         return parse_version(version_part) if _is_tag_triple(interpreters, abis, platforms) else None
     sdist = parse_sdist_name(filename)
     return None if sdist is None or sdist.name != project else sdist.version
+
+
+def versions_in_names(filenames: Sequence[str], project: NormalizedName) -> list[Version | None]:
+    """Return `version_in_name` of every name. Fast where the files of one version stand together.
+
+    Such a row repeats the name and the version, and its tags are those of the versions around it.
+    """
+    found: list[Version | None] = []
+    endings: set[str] = set()
+    prefix = "\n"
+    version = None
+    for filename in filenames:
+        if filename.startswith(prefix) and filename[len(prefix) :] in endings:
+            found.append(version if len(filename) <= _MAX_NAME_BYTES else None)
+            continue
+        one = version_in_name(filename, project)
+        found.append(one)
+        if one is not None and filename.endswith(".whl") and filename.count("-") == 4:
+            name, written, ending = filename.split("-", 2)
+            prefix, version = f"{name}-{written}-", one
+            endings.add(ending)
+    return found
 
 
 @lru_cache(maxsize=1 << 14)

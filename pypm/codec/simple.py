@@ -11,6 +11,9 @@ PEP 700 (size, upload time).
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Sequence
+from operator import methodcaller
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -49,41 +52,68 @@ _LINK_SCHEMES = {
 file."""
 
 
-class PageFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One entry, compact: pages hold thousands, most of which nobody looks at. See `IndexFile`."""
+class PageHashes(msgspec.Struct, frozen=True, gc=False):
+    """The digests of an entry, of which one counts."""
+
+    sha256: str | None = None
+
+
+_NO_HASHES = PageHashes()
+
+
+class PageFile(msgspec.Struct, frozen=True, gc=False):
+    """One entry as JSON pages have it, so that thousands are decoded at once and looked at never.
+
+    See `IndexFile`, which the few that are looked at become.
+    """
 
     filename: str
     url: str
-    sha256: str | None = None
-    size_bytes: int | None = None
-    requires_python: str | None = None
-    yanked: str | None = None
-    upload_time: str | None = None
-    metadata_sha256: str | None = None
-    has_metadata: bool = False
+    hashes: PageHashes = _NO_HASHES
+    requires_python: str | None = msgspec.field(name="requires-python", default=None)
+    yanked: bool | str | None = False
+    size: int | None = None
+    upload_time: str | None = msgspec.field(name="upload-time", default=None)
+    core_metadata: bool | dict[str, str] | None = msgspec.field(name="core-metadata", default=None)
+    dist_info_metadata: bool | dict[str, str] | None = msgspec.field(name="dist-info-metadata", default=None)
+    legacy_metadata: bool | dict[str, str] | None = msgspec.field(
+        name="data-dist-info-metadata", default=None
+    )
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest of the file."""
+        return self.hashes.sha256
 
     def index_file(self) -> IndexFile:
         """Return the entry as the model has it."""
+        advert = self.core_metadata
+        if advert is None:
+            advert = self.dist_info_metadata if self.dist_info_metadata is not None else self.legacy_metadata
+        announced = _digest(advert.get("sha256")) if isinstance(advert, dict) else None
+        yanked = self.yanked
         return IndexFile(
             filename=self.filename,
             url=self.url,
             sha256=None if self.sha256 is None else Sha256(self.sha256),
-            size_bytes=self.size_bytes,
-            requires_python=self.requires_python,
-            yanked=self.yanked,
+            size_bytes=self.size if self.size is None or self.size >= 0 else None,
+            requires_python=self.requires_python or None,
+            yanked="" if yanked is True else yanked if isinstance(yanked, str) else None,
             upload_time=self.upload_time,
-            metadata_sha256=None if self.metadata_sha256 is None else Sha256(self.metadata_sha256),
-            has_metadata=self.has_metadata,
+            metadata_sha256=None if announced is None else Sha256(announced),
+            has_metadata=bool(advert) or isinstance(advert, dict),
         )
 
 
-class SimplePage(msgspec.Struct, frozen=True, array_like=True):
+class SimplePage(msgspec.Struct, frozen=True):
     """A project page, or a flat page of links."""
 
     name: str | None
     """As the page gives it (JSON only)."""
-    entries: tuple[PageFile, ...]
+    entries: Sequence[PageFile]
     """Wheels and source distributions in the page's order."""
+    places: Sequence[int] | None = None
+    """Where the entries stand in the page's JSON, if they are what is written there: for `files_at`."""
 
     @property
     def files(self) -> tuple[IndexFile, ...]:
@@ -117,35 +147,25 @@ class _JsonMeta(msgspec.Struct, frozen=True):
     api_version: str = msgspec.field(name="api-version", default="1.0")
 
 
-class _JsonHashes(msgspec.Struct, frozen=True, gc=False):
-    sha256: str | None = None
-
-
-_NO_HASHES = _JsonHashes()
-
-
-class _JsonFile(msgspec.Struct, gc=False):
-    filename: str
-    url: str
-    hashes: _JsonHashes = _NO_HASHES
-    requires_python: str | None = msgspec.field(name="requires-python", default=None)
-    yanked: bool | str | None = False
-    size: int | None = None
-    upload_time: str | None = msgspec.field(name="upload-time", default=None)
-    core_metadata: bool | dict[str, str] | None = msgspec.field(name="core-metadata", default=None)
-    dist_info_metadata: bool | dict[str, str] | None = msgspec.field(name="dist-info-metadata", default=None)
-    legacy_metadata: bool | dict[str, str] | None = msgspec.field(
-        name="data-dist-info-metadata", default=None
-    )
-
-
 class _JsonPage(msgspec.Struct):
-    files: list[_JsonFile]
+    files: list[PageFile]
     name: str | None = None
     meta: _JsonMeta = _JsonMeta()
 
 
+class _RawPage(msgspec.Struct):
+    files: list[msgspec.Raw]
+
+
 _JSON = msgspec.json.Decoder(_JsonPage)
+_RAW = msgspec.json.Decoder(_RawPage)
+_FILE = msgspec.json.Decoder(PageFile)
+
+
+def files_at(content: bytes, places: Sequence[int]) -> list[PageFile]:
+    """Return some entries of a page of JSON that was found to be plain; the others are not even decoded."""
+    files = _RAW.decode(content).files
+    return [_FILE.decode(files[place]) for place in places]
 
 
 def _parse_json(content: bytes, url: str) -> SimplePage:
@@ -156,16 +176,23 @@ def _parse_json(content: bytes, url: str) -> SimplePage:
     _check_version(page.meta.api_version, url)
     links = _Links(url, base=None)
     # JSON writes control characters and backslashes with a backslash, so a page without one has neither.
-    if b"\\" not in content and _are_plain(page.files, links.prefixes):
-        links.entries += map(_json_entry, page.files)
-    else:
-        for file in page.files:
-            links.add(_json_entry(file))
+    places: Sequence[int] = range(len(page.files))
+    archives = page.files
+    if not all(file.filename.endswith(_ARCHIVES) for file in archives):
+        places = array("I", [i for i in places if archives[i].filename.endswith(_ARCHIVES)])
+        archives = [archives[place] for place in places]
+    if b"\\" not in content and _are_plain(archives, links.prefixes):
+        return SimplePage(page.name, archives, places)
+    for file in archives:
+        links.add(file)
     return SimplePage(page.name, links.finish())
 
 
-def _are_plain(files: list[_JsonFile], prefixes: tuple[str, ...]) -> bool:
-    """Tell whether no entry of a page needs thought, as on nearly all pages.
+_LAST_SEGMENT = methodcaller("rpartition", "/")
+
+
+def _are_plain(files: list[PageFile], prefixes: tuple[str, ...]) -> bool:
+    """Tell whether no archive of a page needs thought, as on nearly all pages.
 
     The entries are looked at together: a page holds thousands, and each check that is made of all of them at
     once costs less than of ten of them one by one. False only means that each has to be looked at.
@@ -173,24 +200,26 @@ def _are_plain(files: list[_JsonFile], prefixes: tuple[str, ...]) -> bool:
     if not files:
         return True
     host = _PLAIN_START.match(files[0].url)
-    addresses = "\n" + "\n".join([file.url for file in files])
-    names = "\n".join([file.filename for file in files])
-    digests = [file.hashes.sha256 for file in files]
-    if host is None or not host[0].startswith(prefixes) or None in digests:
+    if host is None or not host[0].startswith(prefixes):
         return False
-    hexadecimal = "".join(digests)  # type: ignore[arg-type]
+    urls = [file.url for file in files]
+    filenames = [file.filename for file in files]
+    digests = [file.hashes.sha256 for file in files]
+    if None in digests:
+        return False
+    addresses = "\n" + "\n".join(urls)
+    names = "\n".join(filenames)
     return (
         addresses.count("\n" + host[0]) == addresses.count("\n") == names.count("\n") + 1 == len(files)
         and addresses.isascii()
         and not any(mark in addresses for mark in "#?@% ")
-        and "/" not in names
         and not names.startswith((".", "-"))
         and "\n." not in names
-        and all(file.url.endswith("/" + file.filename) for file in files)
-        and all(file.filename.endswith(_ARCHIVES) for file in files)
-        and max([len(file.filename) for file in files]) <= _LONGEST_PLAIN_NAME
+        # The last segment of an address has no slash, so the name has none either.
+        and [last for _, _, last in map(_LAST_SEGMENT, urls)] == filenames
+        and max(map(len, filenames)) <= _LONGEST_PLAIN_NAME
         and set(map(len, digests)) == {64}  # type: ignore[arg-type]
-        and _is_hexadecimal(hexadecimal)
+        and _is_hexadecimal("".join(digests))  # type: ignore[arg-type]
     )
 
 
@@ -199,24 +228,6 @@ def _is_hexadecimal(text: str) -> bool:
         return bytes.fromhex(text).hex() == text
     except ValueError:
         return False
-
-
-def _json_entry(file: _JsonFile) -> PageFile:
-    advert = file.core_metadata
-    if advert is None:
-        advert = file.dist_info_metadata if file.dist_info_metadata is not None else file.legacy_metadata
-    yanked = file.yanked
-    return PageFile(
-        file.filename,
-        file.url,
-        file.hashes.sha256,
-        file.size if file.size is None or file.size >= 0 else None,
-        file.requires_python or None,
-        None if not yanked and not isinstance(yanked, str) else "" if yanked is True else yanked,
-        file.upload_time,
-        _digest(advert.get("sha256")) if isinstance(advert, dict) else None,
-        bool(advert) or isinstance(advert, dict),
-    )
 
 
 def _parse_html(content: bytes, url: str) -> SimplePage:
@@ -232,33 +243,34 @@ def _parse_html(content: bytes, url: str) -> SimplePage:
         plain = _PLAIN_LINK.fullmatch(href)
         if plain is not None and href.startswith(links.prefixes):
             address, filename, digest = plain.groups()
-            links.entries.append(PageFile(filename, address, digest, None, *_html_details(attributes)))
+            links.entries.append(_html_entry(filename, address, digest, attributes))
             continue
         target, _, fragment = href.partition("#")
         filename = filename_of_url(target)
         if not filename.endswith(_ARCHIVES):
             # An address like `/download?id=7`: then the text is the name, as PEP 503 has it.
             filename = anchor.text(strip=True)
-        links.add(
-            PageFile(filename, target.strip(), _fragment_sha256(fragment), None, *_html_details(attributes))
-        )
+        links.add(_html_entry(filename, target.strip(), _fragment_sha256(fragment), attributes))
     entries = links.finish()
     if not entries:
         _require_project_page(tree, url, has_anchors=bool(anchors))
     return SimplePage(None, entries)
 
 
-def _html_details(
-    attributes: dict[str, str | None],
-) -> tuple[str | None, str | None, str | None, str | None, bool]:
-    """Return what a link's attributes say: Python, yanked, upload time, metadata's digest and existence."""
+def _html_entry(
+    filename: str, address: str, sha256: str | None, attributes: dict[str, str | None]
+) -> PageFile:
+    """Return a link with what its attributes say: Python, yanked, upload time, metadata."""
     advert = attributes.get("data-core-metadata", attributes.get("data-dist-info-metadata", "false"))
-    return (
-        attributes.get("data-requires-python") or None,
-        (attributes["data-yanked"] or "") if "data-yanked" in attributes else None,
-        attributes.get("data-upload-time"),
-        None if advert == "false" else _digest(_fragment_sha256(advert or "")),
-        advert != "false",
+    announced = None if advert == "false" else _digest(_fragment_sha256(advert or ""))
+    return PageFile(
+        filename,
+        address,
+        PageHashes(sha256),
+        requires_python=attributes.get("data-requires-python") or None,
+        yanked=(attributes["data-yanked"] or "") if "data-yanked" in attributes else None,
+        upload_time=attributes.get("data-upload-time"),
+        core_metadata=advert != "false" if announced is None else {"sha256": announced},
     )
 
 
@@ -305,7 +317,7 @@ class _Links:
                 self._refused = f"gives `{filename}` a sha256 that is not one"
                 return
         if address is not entry.url or sha256 is not entry.sha256:
-            entry = msgspec.structs.replace(entry, url=address, sha256=sha256)
+            entry = msgspec.structs.replace(entry, url=address, hashes=PageHashes(sha256))
         self.entries.append(entry)
 
     def finish(self) -> tuple[PageFile, ...]:

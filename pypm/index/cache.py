@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from pypm.codec.simple import SimplePage, parse_page
+from pypm.codec.simple import PageFile, SimplePage, files_at, parse_page
 from pypm.errors import IndexAccessError
 from pypm.index.auth import origin
 
@@ -40,7 +40,7 @@ class PackedPage:
     Whoever looks at it keeps what they need of it, and nothing more.
     """
 
-    __slots__ = ("_content", "_first", "_is_packed", "content_type", "name", "url")
+    __slots__ = ("_content", "_first", "_is_packed", "_places", "content_type", "name", "url")
 
     def __init__(
         self, content: bytes, content_type: str, url: str, *, first: SimplePage, is_packed: bool = False
@@ -48,6 +48,7 @@ class PackedPage:
         """`first` is the page opened, for the first who looks at it."""
         self._content = content
         self._is_packed = is_packed
+        self._places = first.places
         self._first: SimplePage | None = first
         self.name = first.name
         self.content_type = content_type
@@ -62,8 +63,22 @@ class PackedPage:
         first, self._first = self._first, None
         if first is not None:
             return first
+        return parse_page(self._plain(), self.content_type, url=self.url)
+
+    def files_at(self, places: Sequence[int]) -> list[PageFile]:
+        """Return some of the page's entries: the rest of a page with thousands need not be made for them.
+
+        Raises:
+            IndexAccessError: it is none, after all.
+        """
+        if self._places is not None:
+            return files_at(self._plain(), [self._places[place] for place in places])
+        entries = self.open().entries
+        return [entries[place] for place in places]
+
+    def _plain(self) -> bytes:
         content, is_packed = self._content, self._is_packed
-        return parse_page(zlib.decompress(content) if is_packed else content, self.content_type, url=self.url)
+        return zlib.decompress(content) if is_packed else content
 
     def pack(self) -> bytes:
         """Compress the page, and return it as it is written to disk."""

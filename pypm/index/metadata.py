@@ -33,6 +33,9 @@ from pypm.resolve.provider import Unavailable
 BuildMetadata = Callable[[Candidate, Path], bytes]
 """Builds the metadata of an unpacked folder or an sdist file, in the sandbox; returns METADATA's bytes."""
 
+_Read = tuple[bytes, CoreMetadata]
+"""Metadata as it was sent, for the cache, and what it says."""
+
 _PREFERRED_PLATFORMS = ("-any", "manylinux", "linux", "musllinux", "macosx", "win")
 
 
@@ -56,11 +59,11 @@ class _Unannounced:
 class _Delayed:
     """Work that starts in a moment on a thread of its own, unless it is spared until then."""
 
-    def __init__(self, work: Callable[[], bytes]) -> None:
+    def __init__(self, work: Callable[[], _Read]) -> None:
         self._work = work
         self._decided = threading.Event()
         self._wanted = False
-        self._future: Future[bytes] = Future()
+        self._future: Future[_Read] = Future()
         threading.Thread(target=self._run, name="index-tail", daemon=True).start()
 
     def _run(self) -> None:
@@ -75,7 +78,7 @@ class _Delayed:
         """Do not start any more."""
         self._decided.set()
 
-    def result(self) -> bytes:
+    def result(self) -> _Read:
         """Return the result, or raise what the work raised."""
         self._wanted = True
         self._decided.set()
@@ -131,15 +134,15 @@ class MetadataReader:
             known = self._cache.metadata(wheel.sha256, wheel.url)
             if known is not None:
                 return parse_metadata(known)
-        content = self._asked(wheel)
-        metadata = parse_metadata(content)
+        content, metadata = self._asked(wheel)
         if wheel.sha256 is not None:
             self._cache.store_metadata(wheel.sha256, wheel.url, content)
         return metadata
 
-    def _asked(self, wheel: IndexFile) -> bytes:
+    def _asked(self, wheel: IndexFile) -> _Read:
         if wheel.has_metadata:
-            return self._announced(wheel) or self._from_archive(wheel)
+            announced = self._announced(wheel)
+            return self._from_archive(wheel) if announced is None else (announced, parse_metadata(announced))
         with self._lock:
             host = origin(wheel.url)
             known = self._unannounced.setdefault(host, _Unannounced())
@@ -153,8 +156,8 @@ class MetadataReader:
         tail = _Delayed(lambda: self._from_archive(wheel)) if doubtful else None
         missed = False
         try:
-            content = self._probed(wheel)
-            missed = content is None
+            found = self._probed(wheel)
+            missed = found is None
         finally:
             if tail is not None and not missed:
                 tail.spare()
@@ -162,8 +165,8 @@ class MetadataReader:
             for memory in (known, own):
                 memory.hits += not missed
                 memory.misses += missed
-        if content is not None:
-            return content
+        if found is not None:
+            return found
         return self._from_archive(wheel) if tail is None else tail.result()
 
     def _announced(self, wheel: IndexFile) -> bytes | None:
@@ -180,7 +183,7 @@ class MetadataReader:
             )
         return answer.content
 
-    def _probed(self, wheel: IndexFile) -> bytes | None:
+    def _probed(self, wheel: IndexFile) -> _Read | None:
         """Return `<url>.metadata`, which nobody announced, or None when there is none."""
         try:
             answer = self._client.get(f"{wheel.url}.metadata", limit_bytes=MAX_METADATA_BYTES)
@@ -189,13 +192,19 @@ class MetadataReader:
             if error.reference not in ("index-unauthorized", "index-status"):
                 raise
             return None
-        return answer.content if answer.status == 200 and _is_metadata(answer.content) else None
-
-    def _from_archive(self, wheel: IndexFile) -> bytes:
+        if answer.status != 200:
+            return None
         try:
-            return read_remote_dist_info(self._client, wheel.url, ("METADATA",), self._tails)["METADATA"]
+            return answer.content, parse_metadata(answer.content)
+        except MetadataError:
+            return None
+
+    def _from_archive(self, wheel: IndexFile) -> _Read:
+        try:
+            content = read_remote_dist_info(self._client, wheel.url, ("METADATA",), self._tails)["METADATA"]
         except RangeIgnored:
-            return read_dist_info(self._archives.fetch(wheel), ("METADATA",))["METADATA"]
+            content = read_dist_info(self._archives.fetch(wheel), ("METADATA",))["METADATA"]
+        return content, parse_metadata(content)
 
     def _of_sdist(self, candidate: Candidate, sdist: IndexFile) -> CoreMetadata:
         key = sdist.sha256
@@ -239,11 +248,3 @@ def _checked(metadata: CoreMetadata, candidate: Candidate) -> CoreMetadata:
     if metadata.name != candidate.name or metadata.version != candidate.version:
         raise MetadataError(f"it says that it is {metadata.name} {metadata.version}")
     return metadata
-
-
-def _is_metadata(content: bytes) -> bool:
-    try:
-        parse_metadata(content)
-    except MetadataError:
-        return False
-    return True

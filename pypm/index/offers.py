@@ -6,17 +6,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import islice
 from types import MappingProxyType
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from pypm.codec.filenames import version_in_name
+from pypm.codec.filenames import versions_in_names
 from pypm.codec.metadata import MetadataError, parse_legacy_specifier
 from pypm.codec.simple import PageFile
 from pypm.digest import sha256_file
-from pypm.index.pages import Opener, local_path
+from pypm.index.pages import Sheet, local_path
 from pypm.model.artifact import IndexFile, Sha256
 from pypm.model.candidate import Candidate
 from pypm.model.project import Source
@@ -38,7 +39,7 @@ class Rules:
 class Shelf:
     """A page, and how candidates from it name their source."""
 
-    open: Opener
+    sheet: Sheet
     source: Source
     is_dated: bool = True
     """Whether the date limit applies. Flat places are chosen by hand and carry no dates."""
@@ -67,7 +68,9 @@ class PageOffer:
         self._reach = _KEPT_LATER
         self._versions: tuple[Version, ...] = ()
         self._excluded: Mapping[Version, str] = MappingProxyType({})
-        self._entries: dict[Version, tuple[Source, list[PageFile]]] = {}
+        self._places: tuple[dict[Version, Sequence[int]], ...] = ()
+        """For each shelf, where the files of its versions that count stand on the page."""
+        self._entries: dict[Version, tuple[Source, Sequence[PageFile]]] = {}
         self._candidates: dict[Version, Candidate] = {}
 
     @property
@@ -99,68 +102,100 @@ class PageOffer:
         with self._lock:
             if self._is_sorted:
                 return
-            usable, excluded = self._opened()
+            places = []
+            excluded: dict[Version, str] = {}
+            pages = [shelf.sheet.open() for shelf in self._shelves]
+            for shelf, page in zip(self._shelves, pages, strict=True):
+                kept, left_out = _sort_files(self._name, page.entries, self._rules, is_dated=shelf.is_dated)
+                places.append(kept)
+                for version, reason in left_out.items():
+                    excluded.setdefault(version, reason)
+            self._places = tuple(places)
+            usable = set(places[0]).union(*places[1:])
+            self._excluded = MappingProxyType(
+                {version: reason for version, reason in excluded.items() if version not in usable}
+            )
             self._versions = tuple(sorted(usable, reverse=True))
-            self._excluded = MappingProxyType(excluded)
             stable = [version for version in self._versions if not version.is_prerelease][:_KEPT_AT_FIRST]
-            self._entries = {version: usable[version] for version in {*self._versions[:1], *stable}}
+            for version in {*self._versions[:1], *stable}:
+                number = self._shelf_of(version)
+                entries = pages[number].entries
+                self._keep(version, number, [entries[place] for place in places[number][version]])
             self._is_sorted = True
+
+    def _shelf_of(self, version: Version) -> int:
+        return next(number for number, places in enumerate(self._places) if version in places)
+
+    def _keep(self, version: Version, number: int, entries: Sequence[PageFile]) -> None:
+        self._entries[version] = (self._shelves[number].source, entries)
 
     def _keep_around(self, version: Version) -> None:
         place = self._versions.index(version)  # Of two versions that are equal, the one that was sorted.
         around = self._versions[max(0, place - self._reach) : place + self._reach + 1]
         self._reach *= 2
-        usable, _ = self._opened()
-        self._entries.update(
-            (near, usable[near]) for near in around if near not in self._candidates and near in usable
-        )
-
-    def _opened(self) -> tuple[dict[Version, tuple[Source, list[PageFile]]], dict[Version, str]]:
-        """Open the pages; return the files that count, by version, and for other versions why none does."""
-        usable: dict[Version, tuple[Source, list[PageFile]]] = {}
-        excluded: dict[Version, str] = {}
-        for shelf in self._shelves:
-            kept, left_out = _sort_files(self._name, shelf, self._rules)
-            for version, entries in kept.items():
-                usable.setdefault(version, (shelf.source, entries))
-            for version, reason in left_out.items():
-                excluded.setdefault(version, reason)
-        return usable, {version: reason for version, reason in excluded.items() if version not in usable}
+        wanted = [near for near in around if near not in self._candidates and near not in self._entries]
+        for number, places in enumerate(self._places):
+            here = [near for near in wanted if self._shelf_of(near) == number]
+            found = iter(self._shelves[number].sheet.files_at([i for near in here for i in places[near]]))
+            for near in here:
+                self._keep(near, number, [*islice(found, len(places[near]))])
 
 
 def _sort_files(
-    name: NormalizedName, shelf: Shelf, rules: Rules
-) -> tuple[dict[Version, list[PageFile]], dict[Version, str]]:
-    """Return files that count by version, and for the others the reason of the last one left out."""
-    kept: dict[Version, list[PageFile]] = {}
+    name: NormalizedName, entries: Sequence[PageFile], rules: Rules, *, is_dated: bool
+) -> tuple[dict[Version, Sequence[int]], dict[Version, str]]:
+    """Return where the files that count stand, by version, and for the others the reason of the last one left
+    out."""
+    kept: dict[Version, Sequence[int]] = {}
     left_out: dict[Version, str] = {}
-    limit = rules.exclude_newer if shelf.is_dated else None
-    first_moment = "" if limit is None else _written(limit)
-    for entry in shelf.open().entries:
-        filename = entry.filename
-        version = version_in_name(filename, name)
+    versions = versions_in_names([entry.filename for entry in entries], name)
+    limit = rules.exclude_newer if is_dated else None
+    if limit is not None and _are_older(entries, limit):
+        limit = None
+    every_file_counts = limit is None and not rules.no_binary and not rules.no_build
+    start, count = 0, len(entries)
+    while start < count:
+        # A version's files stand together nearly always.
+        version, stop = versions[start], start + 1
+        while stop < count and versions[stop] is version:
+            stop += 1
+        places: Sequence[int] = range(start, stop)
+        start = stop
         if version is None:
             continue
-        if limit is not None:
-            uploaded = entry.upload_time
-            # Nearly all times are written alike, and then they sort as text: what is before needs no thought.
-            if uploaded is None or len(uploaded) != len(first_moment) or not uploaded < first_moment:
-                reason = _too_new(entry, limit)
+        if not every_file_counts:
+            reasons = {place: _reason_against(entries[place], rules, limit) for place in places}
+            places = [place for place, reason in reasons.items() if reason is None]
+            for reason in reasons.values():
                 if reason is not None:
                     left_out[version] = reason
-                    continue
-        is_wheel = filename.endswith(".whl")
-        if is_wheel and rules.no_binary:
-            left_out[version] = "it has no source distribution, and wheels are off (`no-binary`)"
-        elif not is_wheel and rules.no_build:
-            left_out[version] = "it has no wheel, and builds are off (`no-build`)"
-        else:
-            files = kept.get(version)
-            if files is None:
-                kept[version] = [entry]
-            else:
-                files.append(entry)
+        if places:
+            known = kept.get(version)
+            kept[version] = places if known is None else (*known, *places)
     return kept, left_out
+
+
+def _are_older(entries: Sequence[PageFile], limit: datetime) -> bool:
+    """Tell whether every file was uploaded before a moment, told by the text alone; False means: ask each."""
+    moments = [entry.upload_time for entry in entries]
+    if None in moments:
+        return False
+    # Nearly all times are written alike, and then they sort as text: what is before needs no thought.
+    text = _written(limit)
+    return set(map(len, moments)) == {len(text)} and max(moments) < text  # type: ignore[arg-type, operator, type-var]
+
+
+def _reason_against(entry: PageFile, rules: Rules, limit: datetime | None) -> str | None:
+    if limit is not None:
+        reason = _too_new(entry, limit)
+        if reason is not None:
+            return reason
+    is_wheel = entry.filename.endswith(".whl")
+    if is_wheel and rules.no_binary:
+        return "it has no source distribution, and wheels are off (`no-binary`)"
+    if not is_wheel and rules.no_build:
+        return "it has no wheel, and builds are off (`no-build`)"
+    return None
 
 
 def _written(limit: datetime) -> str:
@@ -171,6 +206,8 @@ def _written(limit: datetime) -> str:
 def _too_new(entry: PageFile, limit: datetime) -> str | None:
     if entry.upload_time is None:
         return "its files have no upload time, and a date limit is set"
+    if len(entry.upload_time) == len(text := _written(limit)) and entry.upload_time < text:
+        return None
     uploaded = parse_time(entry.upload_time)
     if uploaded is None:
         return "the upload time of its files cannot be read, and a date limit is set"

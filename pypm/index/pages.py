@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -19,8 +20,30 @@ from pypm.index.cache import CachedPage, IndexCache, PackedPage
 from pypm.index.client import Answer, Client
 from pypm.model.project import Index
 
-Opener = Callable[[], SimplePage]
-"""Opens a page; each call may make its entries anew."""
+
+class Sheet(Protocol):
+    """A page that is opened again and again; each call may make its entries anew."""
+
+    def open(self) -> SimplePage:
+        """Return the page."""
+
+    def files_at(self, places: Sequence[int]) -> Sequence[PageFile]:
+        """Return some of its entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSheet:
+    """A page that is held as it is: a local one, or a flat one that serves many packages."""
+
+    page: SimplePage
+
+    def open(self) -> SimplePage:
+        """Return the page."""
+        return self.page
+
+    def files_at(self, places: Sequence[int]) -> Sequence[PageFile]:
+        """Return some of its entries."""
+        return [self.page.entries[place] for place in places]
 
 
 class Pages:
@@ -36,11 +59,11 @@ class Pages:
         Raises:
             IndexAccessError: the index could not be asked, or its answer is not a page of this project.
         """
-        opener = self.opener(index, name)
-        return None if opener is None else opener()
+        sheet = self.sheet(index, name)
+        return None if sheet is None else sheet.open()
 
-    def opener(self, index: Index, name: NormalizedName) -> Opener | None:
-        """Return what opens an index's page of a project, again and again; None when the index has none.
+    def sheet(self, index: Index, name: NormalizedName) -> Sheet | None:
+        """Return an index's page of a project, not opened yet; None when the index has none.
 
         Raises:
             IndexAccessError: the index could not be asked, or its answer is not a page of this project.
@@ -48,7 +71,7 @@ class Pages:
         url = f"{split_login(index.url)[0].rstrip('/')}/{name}/"
         if urlsplit(url).scheme == "file":
             local = _local_page(local_path(url) / "index.html", url)
-            return None if local is None else lambda: local
+            return None if local is None else OpenSheet(local)
         packed = self._page(url)
         if packed is None:
             return None
@@ -58,7 +81,7 @@ class Pages:
                 reference="index-wrong-project",
                 hint="check the index's URL",
             )
-        return packed.open
+        return packed
 
     def flat(self, index: Index) -> SimplePage:
         """Return what a flat place (find-links) lists: a folder of this machine, or one page of links.
@@ -148,7 +171,7 @@ def _folder(path: Path) -> SimplePage:
     try:
         found = sorted(entry for entry in path.iterdir() if entry.name.endswith((".whl", *SDIST_EXTENSIONS)))
         entries = tuple(
-            PageFile(entry.name, entry.absolute().as_uri(), size_bytes=entry.stat().st_size)
+            PageFile(entry.name, entry.absolute().as_uri(), size=entry.stat().st_size)
             for entry in found
             if entry.is_file()
         )

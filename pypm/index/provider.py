@@ -32,7 +32,7 @@ from pypm.index.locate import Locator
 from pypm.index.metadata import BuildMetadata, MetadataReader
 from pypm.index.offers import PageOffer, Rules, Shelf, parse_time
 from pypm.index.once import Once
-from pypm.index.pages import Pages
+from pypm.index.pages import OpenSheet, Pages
 from pypm.index.walk import Walk
 from pypm.model.candidate import Candidate, CandidateMetadata
 from pypm.model.project import Index, IndexSource, PathSource, Source, UrlSource, VcsSource
@@ -242,9 +242,9 @@ class IndexProvider:
         for index in searched:
             if index.flat:
                 continue
-            opener = self._pages.opener(index, name)
-            if opener is not None:
-                shelves.append(Shelf(open=opener, source=IndexSource(index=index.name)))
+            sheet = self._pages.sheet(index, name)
+            if sheet is not None:
+                shelves.append(Shelf(sheet=sheet, source=IndexSource(index=index.name)))
                 break
         if not shelves:
             raise Unavailable(
@@ -265,15 +265,15 @@ class IndexProvider:
             if not _holds(shelf, name):
                 raise Unavailable(f"index `{index.name}` has no package `{name}`")
             return PageOffer(name, (shelf,), self._rules(name))
-        opener = self._pages.opener(index, name)
-        if opener is None:
+        sheet = self._pages.sheet(index, name)
+        if sheet is None:
             raise Unavailable(f"index `{index.name}` has no package `{name}`")
-        return PageOffer(name, (Shelf(open=opener, source=IndexSource(index=index.name)),), self._rules(name))
+        return PageOffer(name, (Shelf(sheet=sheet, source=IndexSource(index=index.name)),), self._rules(name))
 
     def _flat_shelf(self, index: Index) -> Shelf:
         def read() -> Shelf:
             page = self._pages.flat(index)
-            return Shelf(open=lambda: page, source=IndexSource(index=index.name), is_dated=False)
+            return Shelf(sheet=OpenSheet(page), source=IndexSource(index=index.name), is_dated=False)
 
         return self._flat_pages.get(index.name, read)
 
@@ -303,7 +303,7 @@ class IndexProvider:
 
 
 def _holds(shelf: Shelf, name: NormalizedName) -> bool:
-    return any(version_in_name(entry.filename, name) is not None for entry in shelf.open().entries)
+    return any(version_in_name(entry.filename, name) is not None for entry in shelf.sheet.open().entries)
 
 
 def _pinned_version(requirement: Requirement) -> Version | None:

@@ -25,7 +25,7 @@ class Fork:
     forced: tuple[int, int] | None = None
     """A package and the version that this fork was made for."""
     tried: dict[int, int] = field(default_factory=dict)
-    """How many versions of a package were looked at: many mean that more will be."""
+    """The versions of a package that were looked at, as a mask: many mean that more will be."""
 
     def part(self, region: int) -> Fork:
         """Return a copy for a part of the region."""

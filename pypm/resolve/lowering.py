@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -33,6 +34,8 @@ class Dependency:
     source: Source | None = None
     is_constraint: bool = False
     """It narrows what another requirement asks for, and asks for nothing itself."""
+    order: tuple[object, ...] = ()
+    """Sorts dependencies by name, then by what is asked for: in this order packages are first met."""
 
     @property
     def text(self) -> str:
@@ -74,6 +77,8 @@ class Lowering:
         self._inputs = inputs
         self._markers = markers
         self._interned: dict[object, Dependency] = {}
+        self._known: dict[tuple[int, NormalizedName | None], tuple[Requirement, tuple[Dependency, ...]]] = {}
+        """By the identity of a requirement of a package, and the extra that is asked for."""
         self._exclusions = frozenset(inputs.settings.exclusions)
         self._overrides = _by_name(inputs.settings.overrides)
         self._constraints = _by_name(inputs.settings.constraints)
@@ -137,24 +142,34 @@ class Lowering:
         Raises:
             UnlistedUrlError: a requirement names a URL that the project itself does not.
         """
-        markers = self._markers
         lowered: list[Dependency] = []
+        known = self._known
         for requirement in metadata.requires_dist:
-            name = canonicalize_name(requirement.name)
-            if name == self._inputs.project or name in self._exclusions:
-                continue
-            written = markers.parse(requirement.marker)
-            guard = markers.without_extras(written)
-            if extra is not None:
-                base, guard = guard, markers.with_extra(written, extra)
-                if markers.diagram.implies(guard, base):
-                    continue  # The package itself already requires it.
-            if guard == FALSE:
-                continue
-            if requirement.url and url_source(requirement) not in map(_bare, self._sources.get(name, ())):
-                raise UnlistedUrlError(name, requirement.url)
-            lowered += self._lower(requirement, guard, overridable=TRUE)
+            key = (id(requirement), extra)
+            found = known.get(key)
+            if found is None:
+                # The requirement is kept beside the answer, so that nothing else ever has its identity.
+                found = known[key] = (requirement, tuple(self._required(requirement, extra)))
+            lowered += found[1]
         return _in_order(lowered)
+
+    def _required(self, requirement: Requirement, extra: NormalizedName | None) -> Iterator[Dependency]:
+        """Lower one requirement of a package; most versions of it have the same object for the same text."""
+        markers = self._markers
+        name = canonicalize_name(requirement.name)
+        if name == self._inputs.project or name in self._exclusions:
+            return
+        written = markers.parse(requirement.marker)
+        guard = markers.without_extras(written)
+        if extra is not None:
+            base, guard = guard, markers.with_extra(written, extra)
+            if markers.diagram.implies(guard, base):
+                return  # The package itself already requires it.
+        if guard == FALSE:
+            return
+        if requirement.url and url_source(requirement) not in map(_bare, self._sources.get(name, ())):
+            raise UnlistedUrlError(name, requirement.url)
+        yield from self._lower(requirement, guard, overridable=TRUE)
 
     def _lower(self, requirement: Requirement, guard: int, *, overridable: int) -> Iterator[Dependency]:
         name = canonicalize_name(requirement.name)
@@ -189,8 +204,9 @@ class Lowering:
         key = (name, str(specifier), guard, extras, source)
         found = self._interned.get(key)
         if found is None:
+            order = (name, extras is None, str(specifier), extras or ())
             found = self._interned[key] = Dependency(
-                name, specifier, guard, extras or (), source, extras is None
+                name, specifier, guard, extras or (), source, extras is None, order
             )
         return found
 
@@ -244,6 +260,8 @@ def _by_name(requirements: Iterable[Requirement]) -> dict[NormalizedName, list[R
 
 
 def _in_order(dependencies: Iterable[Dependency]) -> tuple[Dependency, ...]:
-    """Order by name, then by what is asked for: that is the order in which packages are first met."""
-    unique = dict.fromkeys(dependencies)
-    return tuple(sorted(unique, key=lambda d: (d.name, d.is_constraint, str(d.specifier), d.extras)))
+    """Order by name, then by what is asked for."""
+    return tuple(sorted(dict.fromkeys(dependencies), key=_ORDER))
+
+
+_ORDER = attrgetter("order")

@@ -104,6 +104,7 @@ class Markers:
         """Name of a switch to its text when true and when false."""
         self._environment = environment
         self._memo: dict[Marker, int] = {}
+        self._plain: dict[int, int] = {}
 
     def parse(self, marker: Marker | None) -> int:
         """Return the node of a marker; no marker is true everywhere."""
@@ -228,7 +229,10 @@ class Markers:
 
     def without_extras(self, node: int) -> int:
         """Return the node as it is when no `extra` is asked for."""
-        return self.diagram.assign(node, EXTRA_RANK, {})
+        found = self._plain.get(node)
+        if found is None:
+            found = self._plain[node] = self.diagram.assign(node, EXTRA_RANK, {})
+        return found
 
     def with_extra(self, node: int, extra: str) -> int:
         """Return the node as it is when one `extra` is asked for."""

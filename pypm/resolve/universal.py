@@ -243,7 +243,10 @@ class UniversalSolver:
 
     def _announce(self, fork: Fork, number: int, bit: int) -> None:
         """Announce metadata that will be wanted: this version's, and more the more often versions fail."""
-        tried = fork.tried[number] = fork.tried.get(number, 0) + 1
+        before = fork.tried.get(number, 0)
+        fork.tried[number] = before | bit
+        # A version that is chosen again, in another fork or after a step back, says nothing about the others.
+        tried = 0 if before & bit else fork.tried[number].bit_count()
         coming = [] if self.packages.is_fetched(number, bit) else [self.packages.candidate(number, bit)]
         if tried >= 3 and (
             tried & (tried - 1) == 0 if tried < MOST_AHEAD else tried % (MOST_AHEAD // 2) == 0

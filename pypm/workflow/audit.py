@@ -15,7 +15,7 @@ from pypm.codec.simple import PageFile
 from pypm.errors import ConfigurationError
 from pypm.index.cache import IndexCache
 from pypm.index.pages import Pages
-from pypm.model.artifact import LockedArtifact
+from pypm.model.artifact import IndexFile, LockedArtifact
 from pypm.model.lock import Lock, LockedPackage
 from pypm.model.project import Index, IndexSource, UrlSource
 from pypm.workflow.context import Context
@@ -118,7 +118,7 @@ class _Asked:
                 for artifact in _artifacts(package):
                     yield _finding("vanished", package, artifact)
             return
-        entries = {entry.filename: entry for entry in self._entries(package)}
+        entries = {entry.filename: entry.index_file() for entry in self._entries(package)}
         for artifact in _artifacts(package):
             entry = entries.get(artifact.filename)
             if entry is None:
@@ -154,7 +154,7 @@ def _artifacts(package: LockedPackage) -> tuple[LockedArtifact, ...]:
     return (*package.wheels, *((package.sdist,) if package.sdist is not None else ()))
 
 
-def _difference(artifact: LockedArtifact, entry: PageFile) -> str:
+def _difference(artifact: LockedArtifact, entry: IndexFile) -> str:
     if None not in (artifact.sha256, entry.sha256) and artifact.sha256 != entry.sha256:
         return f"locked sha256:{artifact.sha256}, index sha256:{entry.sha256}"
     if None not in (artifact.size_bytes, entry.size_bytes) and artifact.size_bytes != entry.size_bytes:
