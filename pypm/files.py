@@ -9,7 +9,6 @@ import contextlib
 import errno
 import glob
 import os
-import shutil
 import stat
 import sys
 import time
@@ -329,6 +328,8 @@ def remove_tree(path: Path) -> None:
         elif _HAS_DESCRIPTOR_PATHS:
             _remove_flattening(path)
         else:
+            import shutil
+
             shutil.rmtree(path, onerror=_make_writable_and_retry)
 
 

@@ -83,8 +83,28 @@ def _answer(arguments: list[str]) -> int | None:
     payload = plans.load(plans.plan_path(os.path.join(cache, "plans-v1"), key), key)  # noqa: PTH118
     if payload is None:
         return None
-    if call.command == "sync":
-        return _tell(payload)
+    return _run(payload, call, cache) if call.command == "run" else _sync(payload, call, cache)
+
+
+def _sync(payload: dict[str, Any], call: Call, cache: str) -> int | None:
+    """Say that nothing is to do where the environment on disk is the one that was written; else write it."""
+    from pypm.workflow import plans
+
+    if plans.is_written(payload["state"]):
+        if not call.is_quiet:
+            os.write(2, payload["stderr"].encode())
+        os.write(1, payload["stdout"].encode())
+        return 0
+    if not plans.hold(cache):
+        return None
+    from pypm.cli.ready_sync import sync
+
+    return sync(payload, call)
+
+
+def _run(payload: dict[str, Any], call: Call, cache: str) -> int | None:
+    from pypm.workflow import plans
+
     # Against `cache prune` and `clean`, until this process ends: it stands for the sandbox.
     return _start(payload, call) if plans.hold(cache) else None
 
@@ -120,16 +140,7 @@ def _tell_end(ended: Outcome, call: Call) -> int:
 
     status = ExitStatus.from_told(ended.told())
     untold = untold_end(status, call.words[0])
-    colors = [option.partition("=")[2] for option in call.options if option.startswith("--color=")]
-    quiet = "-q" in call.options or "--quiet" in call.options
-    console = Console(color=["auto", *colors][-1], verbosity=-1 if quiet else 0)
+    console = Console(color=call.color, verbosity=-1 if call.is_quiet else 0)
     for line in remarks(status):
         console.remark(line)
     return ended.returncode if untold is None else console.fail(untold)
-
-
-def _tell(payload: dict[str, Any]) -> int:
-    """Say that nothing is to do: the environment on disk is the one that was written for this lock."""
-    os.write(2, payload["stderr"].encode())
-    os.write(1, payload["stdout"].encode())
-    return 0

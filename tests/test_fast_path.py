@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,67 @@ def test_a_ready_sync_imports_even_less(place: Place) -> None:
     assert code == 0
     assert out == place.whole("sync", "--locked").stdout
     assert {name for name in modules if name.split(".")[0] == "sandbox"} == set()
+
+
+def content(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below `folder` with its mode; links by where they lead."""
+    return {
+        str(path.relative_to(folder)): (
+            path.lstat().st_mode,
+            os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes(),
+        )
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@needs_sandbox
+def test_a_missing_environment_is_written_without_reading_the_lock(place: Place) -> None:
+    environment = place.root / ".venv"
+    whole = content(environment)
+    assert place.whole("sync").returncode == 0
+    shutil.rmtree(environment)
+    code, modules, out = place.fast("sync")
+    assert (code, content(environment)) == (0, whole)
+    assert out == place.whole("sync", "--locked").stdout
+    assert not {"click", "packaging.markers", "pypm.codec.lockfile", "pypm.workflow.select"} & modules
+    assert place.fast("sync")[0] == 0
+
+
+@needs_sandbox
+def test_another_environment_at_the_place_is_exchanged_and_told(place: Place) -> None:
+    environment = place.root / ".venv"
+    whole = content(environment)
+    (environment / "pypm-state").write_text("pypm-environment 1\nother\nother\n\n")
+    foreign = next(environment.glob("lib/*/site-packages")) / "foreign-1.dist-info"
+    foreign.mkdir()
+    code, modules, _ = place.fast("sync")
+    assert code == 0 and "click" not in modules
+    assert content(environment) == whole
+    assert not foreign.exists()
+
+
+@needs_sandbox
+def test_what_cannot_be_written_from_a_plan_is_left_to_the_whole_program(place: Place) -> None:
+    environment = place.root / ".venv"
+    whole = content(environment)
+    assert place.whole("sync").returncode == 0
+    shutil.rmtree(environment)
+    (file,) = (place.root.parent / "cache" / "store-v1").glob("??/*-*/prefix/lib/*/site-packages/a.py")
+    file.chmod(0o644)
+    file.write_text("print('poisoned')\n")
+    assert place.fast("sync")[0] is None
+    assert not environment.exists()
+    done = place.whole("sync")
+    assert done.returncode == 0 and "it is made anew" in done.stderr
+    assert content(environment) == whole
+    shutil.rmtree(environment)
+    environment.mkdir()
+    (environment / "work").write_text("somebody's")
+    assert place.fast("sync")[0] is None
+    assert "is not replaced" in place.whole("sync").stderr
+    shutil.rmtree(environment)
+    assert place.whole("sync").returncode == 0
 
 
 @needs_sandbox

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import shell_complete
 
-from pypm.cli.interrupts import Interrupts
+from pypm.cli.interrupts import EXIT_INTERRUPTED, Interrupts
 from pypm.cli.options import GlobalOptions, global_flags
 from pypm.cli.output import Console, closing
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _SUMMARY = "A package manager that runs nothing foreign outside a sandbox, and proves every environment."
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
 
 _COMPLETION_VARIABLE = "_PYPM_COMPLETE"

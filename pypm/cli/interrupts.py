@@ -23,6 +23,8 @@ import threading
 import time
 from types import FrameType
 
+EXIT_INTERRUPTED = 130
+"""128 and the number of SIGINT, as a shell has it."""
 _IMPORT_SYSTEM = "<frozen importlib."
 _SOON_SECONDS = 0.005
 _LOOK_SECONDS = 0.25
@@ -44,6 +46,14 @@ class Interrupts:
         if sys.platform != "win32" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self._arrived)
             signal.signal(signal.SIGALRM, self._look)
+
+    def uninstall(self) -> None:
+        """Give SIGINT back to Python: another one takes over."""
+        self.over()
+        sys.unraisablehook, threading.excepthook = sys.__unraisablehook__, threading.__excepthook__
+        if sys.platform != "win32" and signal.getsignal(signal.SIGINT) == self._arrived:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def over(self) -> None:
         """The interrupt has come to where it is told; nothing is raised any more because of it."""

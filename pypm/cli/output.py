@@ -6,11 +6,9 @@ most, a colour around one word.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -53,6 +51,8 @@ class Console:
 
     def data_json(self, value: Any) -> None:
         """Write the command's answer as JSON to stdout."""
+        import json
+
         self.data(json.dumps(value, indent=2, sort_keys=True))
 
     # Talk ------------------------------------------------------------------------------------------------
@@ -127,6 +127,8 @@ class Console:
         if known.hint:
             self._talk(f"{self.paint('hint:', 'cyan')} {known.hint}")
         if self.verbosity >= 2:
+            import traceback
+
             self._talk("".join(traceback.format_exception(error)).rstrip())
         return known.exit_code
 

@@ -60,7 +60,7 @@ def expected_files(environment: Environment, generated: dict[str, ExpectedFile])
         IntegrityError: the manifest of a stored wheel is damaged.
     """
     expected = dict(generated)
-    for wheel in (*environment.project_layers, *environment.wheels):
+    for wheel in environment.installed:
         content = (wheel.tree / "manifest").read_bytes()
         for path, mode, size_bytes, sha256 in load_rows(content, load_header(content, tree=wheel.tree)):
             if path not in expected and not path.startswith("../"):
@@ -92,7 +92,7 @@ def _owners(environment: Environment) -> dict[str, str]:
     owners: dict[str, str] = {}
     interpreter = environment.interpreter
     site_packages, folder = interpreter.site_packages, interpreter.programs
-    for wheel in (*environment.project_layers, *environment.wheels):
+    for wheel in environment.installed:
         for name in (*(entry.name for entry in wheel.entry_points), *wheel.scripts):
             owners.setdefault(f"{folder}/{name}", wheel.name)
             if interpreter.is_windows:

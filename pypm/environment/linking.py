@@ -7,13 +7,17 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from pypm.codec.manifest import ManifestRow
 from pypm.errors import IntegrityError
-from pypm.model.wheel import StoredWheel
+
+if TYPE_CHECKING:
+    from pypm.model.wheel import StoredWheel
 
 _COPY_INSTEAD = frozenset(
     {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
@@ -39,36 +43,44 @@ class Link:
     rows: Sequence[ManifestRow]
 
 
-def link_all(links: Sequence[Link], target: Path, *, threads: int, copy: bool = False) -> None:
-    """Link all files below `target`, whose folders exist, with several threads; or `copy` each of them.
+def link_all(links: Iterable[Link], target: Path, *, threads: int, copy: bool = False) -> None:
+    """Link all files below `target`, whose folders exist by then, with several threads; or `copy` each.
+
+    The calling thread takes from `links`, which may be made on the way, and then helps the others.
 
     Raises:
         ChangedTreeError: a file of the store is missing or differs from its manifest.
         OSError: the disk refused.
     """
-    pending = list(reversed(links))
+    pending: SimpleQueue[Link | None] = SimpleQueue()
     failures: list[BaseException] = []
     target_fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
 
     def drain() -> None:
-        while not failures:
-            try:
-                link = pending.pop()
-            except IndexError:
-                return
+        while (link := pending.get()) is not None and not failures:
             try:
                 _link(link, target_fd, copying=copy)
             except BaseException as error:
                 failures.append(error)
 
-    workers = [threading.Thread(target=drain, name="link") for _ in range(min(threads, len(links)) - 1)]
+    workers = [threading.Thread(target=drain, name="link") for _ in range(threads - 1)]
     try:
         for worker in workers:
             worker.start()
+        for link in links:
+            pending.put(link)
+            if failures:
+                break
+        for _ in range(threads):
+            pending.put(None)
         drain()
-    finally:
+    except BaseException as error:
         # An interrupt that arrives here must not leave threads writing into a folder that is being removed.
-        pending.clear()
+        failures.append(error)
+        for _ in workers:
+            pending.put(None)
+        raise
+    finally:
         for worker in workers:
             worker.join()
         os.close(target_fd)
@@ -86,13 +98,13 @@ def _link(link: Link, target_fd: int, *, copying: bool) -> None:
             try:
                 status = look(path, dir_fd=source_fd, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
-                raise _poisoned(link.wheel, path, "is missing") from None
+                raise changed_tree(link.wheel, path, "is missing") from None
             if (
                 status.st_size != size_bytes
                 or status.st_mtime_ns != expected_mtime_ns
                 or status.st_mode != regular | mode
             ):
-                raise _poisoned(link.wheel, path, "was changed")
+                raise changed_tree(link.wheel, path, "was changed")
             if not copying:
                 try:
                     hard_link(path, path, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
@@ -134,7 +146,8 @@ def _reflink(source: int, target: int) -> bool:
     return False
 
 
-def _poisoned(wheel: StoredWheel, path: str, what: str) -> ChangedTreeError:
+def changed_tree(wheel: StoredWheel, path: str, what: str) -> ChangedTreeError:
+    """Return the error for a file of the store that something wrote to."""
     error = ChangedTreeError(
         f"the file `{path}` of `{wheel.name}` in the store {what} since it was unpacked",
         reference="store-changed",

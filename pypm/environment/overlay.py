@@ -141,7 +141,7 @@ class _Layer:
         scripts = activation_scripts(self._environment.location, self._prompt, interpreter.programs)
         for name, text in scripts.items():
             (self._bin / name).write_bytes(text.encode("utf-8", "surrogateescape"))
-        for wheel in (*self._environment.project_layers, *self._environment.wheels):
+        for wheel in self._environment.installed:
             self._write_programs(wheel)
 
     @property

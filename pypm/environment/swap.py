@@ -6,7 +6,6 @@ Source: renameat2(2).
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -47,6 +46,8 @@ def _exchange(one: Path, other: Path) -> bool:
     """Swap two paths in one step; False where the kernel, the C library or the file system cannot."""
     if sys.platform != "linux":
         return False
+    import ctypes  # The first write of an environment needs no exchange.
+
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):

@@ -16,21 +16,23 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from pypm.codec.manifest import ManifestRow, load_header, load_rows
 from pypm.digest import sha256_hex
-from pypm.environment.linking import Link, link_all
+from pypm.environment.linking import Link, changed_tree, link_all
 from pypm.environment.swap import swap_in
 from pypm.errors import ConfigurationError, IntegrityError
 from pypm.files import locked, locked_folder, remove_tree, storage_errors
-from pypm.model.artifact import Sha256
-from pypm.model.environment import Environment
-from pypm.model.wheel import StoredWheel
 from pypm.paths import PROJECT_FILE
+
+if TYPE_CHECKING:
+    from pypm.model.artifact import Sha256
+    from pypm.model.wheel import StoredWheel
 
 STATE_FILE = "pypm-state"
 _STATE_MAGIC = "pypm-environment 1"
@@ -41,13 +43,33 @@ _GENERATED = "the environment itself"
 """Owns the generated layer's paths; no wheel can have this name."""
 _THREADS = 2
 """Linking waits for the file system's journal more than it computes; more threads than two gain nothing."""
+_CHUNK_FILES = 500
+"""Files of one wheel that one thread links in a row."""
+
+
+class Placed(Protocol):
+    """What is written: of an `Environment`, only this much."""
+
+    @property
+    def digest(self) -> Sha256: ...
+
+    @property
+    def location(self) -> Path: ...
+
+    @property
+    def base(self) -> Path:
+        """The generated layer, which wins over every wheel."""
+
+    @property
+    def installed(self) -> tuple[StoredWheel, ...]:
+        """In the order in which they win."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """What a written environment says of itself."""
 
-    digest: Sha256
+    digest: str
     base: str
     """Name of the generated layer, which covers all that the environment was made from."""
     stamp: str
@@ -81,11 +103,16 @@ def read_state(location: Path) -> State | None:
     lines = content.decode("utf-8", "replace").split("\n")
     if len(lines) != 5 or lines[0] != _STATE_MAGIC:
         return None
-    return State(digest=Sha256(lines[1]), base=lines[2], stamp=lines[3])
+    return State(digest=lines[1], base=lines[2], stamp=lines[3])
+
+
+def state_text(environment: Placed, stamp: str = "") -> str:
+    """Return the content of the state file of an environment that was written with this stamp."""
+    return f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
 
 
 def write(
-    environment: Environment, *, stamp: str = "", on_wait: Callable[[str], None] | None = None
+    environment: Placed, *, stamp: str = "", on_wait: Callable[[str], None] | None = None
 ) -> tuple[Overlap, ...]:
     """Make the folder at `environment.location` this environment; return where wheels overlap.
 
@@ -146,7 +173,7 @@ def _check_replaceable(location: Path) -> None:
     )
 
 
-def sweep(environment: Environment) -> None:
+def sweep(environment: Placed) -> None:
     """Remove what killed processes left of an environment that is as it should be.
 
     A process may have been killed between the swap and the removal of the old environment.
@@ -157,7 +184,7 @@ def sweep(environment: Environment) -> None:
 
 
 def _writing(
-    environment: Environment, on_wait: Callable[[str], None] | None = None
+    environment: Placed, on_wait: Callable[[str], None] | None = None
 ) -> AbstractContextManager[None]:
     """Hold the lock of the environment's location.
 
@@ -170,11 +197,11 @@ def _writing(
     return locked(environment.base.parent / "locks" / f"location-{name}.lock", on_wait=on_wait)
 
 
-def _is_read_only(environment: Environment) -> bool:
+def _is_read_only(environment: Placed) -> bool:
     return not os.access(environment.base.parent, os.W_OK)
 
 
-def _staging_place(environment: Environment) -> Path:
+def _staging_place(environment: Placed) -> Path:
     """Return where to stage: in the cache, from where one rename leads to the location, else beside it.
 
     Another file system, or the same one mounted twice, takes no rename; nor does it take a hard link. A cache
@@ -198,7 +225,7 @@ def _staging_place(environment: Environment) -> Path:
     return hidden
 
 
-def _hidden(environment: Environment, suffix: str) -> Path:
+def _hidden(environment: Placed, suffix: str) -> Path:
     name = sha256_hex(os.fsencode(environment.location))[:16]
     return environment.base.parent / _STAGING / f"{name}.{suffix}"
 
@@ -208,7 +235,7 @@ def _is_inside_a_project(location: Path) -> bool:
     return any((folder / PROJECT_FILE).is_file() for folder in location.parent.resolve().parents)
 
 
-def _leftovers(environment: Environment) -> list[Path]:
+def _leftovers(environment: Placed) -> list[Path]:
     found = []
     for pattern in (
         _hidden(environment, "*"),
@@ -221,59 +248,96 @@ def _leftovers(environment: Environment) -> list[Path]:
     return found
 
 
-def _remove_leftovers(environment: Environment) -> None:
+def _remove_leftovers(environment: Placed) -> None:
     """Remove what killed processes left; the lock is held, so nobody else is staging here."""
     for path in _leftovers(environment):
         remove_tree(path)
 
 
-def _stage(environment: Environment, staging: Path, stamp: str) -> tuple[Overlap, ...]:
-    claims = _Claims()
+def _stage(environment: Placed, staging: Path, stamp: str) -> tuple[Overlap, ...]:
     with storage_errors(f"write `{staging}`"):
         staging.mkdir()
-        files, folders = _copy_base(environment.base, staging)
-        claims.files |= dict.fromkeys(files, ("", _GENERATED))
-        wheels = (*environment.project_layers, *environment.wheels)
-        links = [link for wheel in wheels for link in _links(wheel, claims)]
-        _make_folders(staging, claims, folders)
+        claims = _Claims(*_copy_base(environment.base, staging))
+        links = _links(environment, claims, os.fspath(staging))
         link_all(links, staging, threads=_THREADS, copy=_is_inside_a_project(environment.location))
-        state = f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
-        (staging / STATE_FILE).write_text(state, "utf-8")
+        (staging / STATE_FILE).write_text(state_text(environment, stamp), "utf-8")
     return tuple(claims.overlaps)
 
 
-class _Claims:
-    """Who brings which path; the first one has it."""
+def _links(environment: Placed, claims: _Claims, staging: str) -> Iterator[Link]:
+    """Yield what to link, wheel by wheel, its folders made already: while one is read, others are linked."""
+    for wheel in environment.installed:
+        content = (wheel.tree / "manifest").read_bytes()
+        header = load_header(content, tree=wheel.tree)
+        if (header.wheel.sha256, header.wheel.merkle_root) != (wheel.sha256, wheel.merkle_root):
+            raise changed_tree(wheel, "manifest", "was exchanged")
+        rows = [row for row in load_rows(content, header) if not row.path.startswith("../")]
+        rows, folders = claims.take(wheel.name, rows)
+        for folder in folders:
+            os.mkdir(f"{staging}/{folder}")  # noqa: PTH102 - thousands of folders
+        for start in range(0, len(rows), _CHUNK_FILES):
+            yield Link(wheel=wheel, mtime_ns=header.mtime_ns, rows=rows[start : start + _CHUNK_FILES])
 
-    def __init__(self) -> None:
-        self.files: dict[str, tuple[str, str]] = {}
-        """Path to (sha256, owner)."""
+
+class _Claims:
+    """Who brings which path; the first one has it. All paths of a wheel are taken at once, as sets."""
+
+    def __init__(self, files: Iterable[str], folders: Iterable[str]) -> None:
+        """Those of the generated layer are there already."""
+        self._files = dict.fromkeys(files, _GENERATED)
+        """Path to owner."""
+        self._folders = {"", *folders}
+        self._rows: dict[str, Sequence[ManifestRow]] = {}
+        """Owner to what it has brought."""
         self.overlaps: list[Overlap] = []
 
-    def claim(self, row: ManifestRow, owner: str) -> bool:
-        """Take a path for `owner`; tell whether it was free."""
-        taken = self.files.setdefault(row.path, (row.sha256, owner))
-        if taken[1] == owner:
+    def take(self, owner: str, rows: list[ManifestRow]) -> tuple[list[ManifestRow], list[str]]:
+        """Return what of `rows` nobody has brought before, and the folders that it needs anew, parents first.
+
+        Raises:
+            IntegrityError: a file of one package is a folder of another.
+        """
+        paths = [row.path for row in rows]
+        if not self._files.keys().isdisjoint(paths):
+            rows = [row for row in rows if self._is_free(row, owner)]
+            paths = [row.path for row in rows]
+        folders = self._new_folders(paths)
+        self._check_kinds(owner, paths, folders)
+        self._files.update(dict.fromkeys(paths, owner))
+        self._folders.update(folders)
+        self._rows[owner] = rows
+        return rows, sorted(folders)
+
+    def _is_free(self, row: ManifestRow, owner: str) -> bool:
+        winner = self._files.get(row.path)
+        if winner is None:
             return True
-        if taken[0] not in ("", row.sha256):
-            self.overlaps.append(Overlap(path=row.path, winner=taken[1], loser=owner))
+        won = [taken.sha256 for taken in self._rows.get(winner, ()) if taken.path == row.path]
+        if won not in ([], [row.sha256]):
+            self.overlaps.append(Overlap(path=row.path, winner=winner, loser=owner))
         return False
 
+    def _new_folders(self, paths: Iterable[str]) -> set[str]:
+        folders = {path.rpartition("/")[0] for path in paths} - self._folders
+        for folder in tuple(folders):
+            parent = folder.rpartition("/")[0]
+            while parent not in folders and parent not in self._folders:
+                folders.add(parent)
+                parent = parent.rpartition("/")[0]
+        return folders
 
-def _links(wheel: StoredWheel, claims: _Claims) -> list[Link]:
-    """Return what to link of one wheel."""
-    content = (wheel.tree / "manifest").read_bytes()
-    header = load_header(content, tree=wheel.tree)
-    rows = [
-        row
-        for row in load_rows(content, header)
-        if not row.path.startswith("../") and claims.claim(row, wheel.name)
-    ]
-    chunk = 1000
-    return [
-        Link(wheel=wheel, mtime_ns=header.mtime_ns, rows=rows[start : start + chunk])
-        for start in range(0, len(rows), chunk)
-    ]
+    def _check_kinds(self, owner: str, paths: Iterable[str], folders: set[str]) -> None:
+        clash = self._files.keys() & folders
+        if clash:
+            owner = self._files[min(clash)]
+        else:
+            clash = self._folders.intersection(paths)
+        if clash:
+            raise IntegrityError(
+                f"`{min(clash)}` is a file of `{owner}` and a folder of another package",
+                reference="wheels-clash",
+                hint="these two packages cannot be installed together; report it to their projects",
+            )
 
 
 def _copy_base(base: Path, staging: Path) -> tuple[list[str], set[str]]:
@@ -302,25 +366,3 @@ def _copy_base(base: Path, staging: Path) -> tuple[list[str], set[str]]:
                     target.chmod(stat.S_IMODE(entry.stat().st_mode))
                 copied.append(path)
     return copied, folders
-
-
-def _make_folders(staging: Path, claims: _Claims, present: set[str]) -> None:
-    """Make the folders of all files, each once, parents first; those of the generated layer are `present`."""
-    folders = {path.rpartition("/")[0] for path in claims.files}
-    for folder in tuple(folders):
-        parent = folder.rpartition("/")[0]
-        while parent and parent not in folders:
-            folders.add(parent)
-            parent = parent.rpartition("/")[0]
-    folders.discard("")
-    root = os.fspath(staging)
-    for folder in sorted(folders):
-        if folder in claims.files:
-            owner = claims.files[folder][1]
-            raise IntegrityError(
-                f"`{folder}` is a file of `{owner}` and a folder of another package",
-                reference="wheels-clash",
-                hint="these two packages cannot be installed together; report it to their projects",
-            )
-        if folder not in present:
-            os.mkdir(f"{root}/{folder}")  # noqa: PTH102 - thousands of folders

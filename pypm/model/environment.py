@@ -30,6 +30,11 @@ class Environment:
     """Package and the content of its `direct_url.json` (PEP 610), sorted; part of the generated layer."""
 
     @property
+    def installed(self) -> tuple[StoredWheel, ...]:
+        """All wheels, in the order in which they win where two bring the same file."""
+        return (*self.project_layers, *self.wheels)
+
+    @property
     def layers(self) -> tuple[Path, ...]:
         """Overlay layers, the topmost first."""
-        return (self.base, *(wheel.prefix for wheel in (*self.project_layers, *self.wheels)))
+        return (self.base, *(wheel.prefix for wheel in self.installed))

@@ -17,12 +17,12 @@ _CLOCK_GRAIN_NS = 20_000_000
 """File systems stamp with the kernel's coarse clock, which lags by up to a tick (CONFIG_HZ=100: 10 ms)."""
 
 
-def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] = ()) -> plans.Facts | None:
+def facts_of(context: Context, prepared: Prepared, *, of_environment: bool = True) -> plans.Facts | None:
     """Return everything on disk that decides whether the environment would come out the same.
 
     None when some of it changed while this command was at work: what it had read may be the old content,
-    and a plan would hold it for that of the new. `written` are files of the environment on disk, for whoever
-    says that it is as locked.
+    and a plan would hold it for that of the new. With `of_environment`, whether there is a `.venv` decides,
+    too.
     """
     root, environment = context.root, prepared.environment
     signature_files = files_of(context)
@@ -36,7 +36,7 @@ def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] 
         from pypm.workflow.plugins import candidates
 
         read += candidates(context)
-    trees = [wheel.tree for wheel in (*environment.project_layers, *environment.wheels)]
+    trees = [wheel.tree for wheel in environment.installed]
     built = prepared.selection.project and context.project.is_package
     roots = [*prepared.trees, *([root] if built else [])]
     if roots:
@@ -50,9 +50,11 @@ def facts_of(context: Context, prepared: Prepared, *, written: tuple[Path, ...] 
     # The lock may be new because this command wrote it.
     if _changed_since(lock_file(root), context.started_ns) and not _holds(lock_file(root), prepared.lock):
         return None
-    kinds = (environment.base, *trees, root / ".git", environment_folder(root))
+    kinds = (environment.base, *trees, root / ".git")
+    if of_environment:
+        kinds += (environment_folder(root),)
     return plans.Facts(
-        files=(*lock, *plans.file_facts(map(str, (*read, *written)))),
+        files=(*lock, *plans.file_facts(map(str, read))),
         kinds=plans.kind_facts(map(str, kinds)),
         listings=plans.listing_facts(map(str, roots)),
     )

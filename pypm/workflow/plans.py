@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Entries: TypeAlias = tuple[tuple[str, Any], ...]
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the shape of a plan or of its payload changes."""
 
 MOUNTED_LOCK = "mounted"
@@ -75,6 +75,16 @@ class Call:
         self.module = False
         self.project: str | None = None
         self.cache_folder: str | None = None
+
+    @property
+    def is_quiet(self) -> bool:
+        return "-q" in self.options or "--quiet" in self.options
+
+    @property
+    def color(self) -> str:
+        """What `--color` says, `auto` without it."""
+        given = [option.partition("=")[2] for option in self.options if option.startswith("--color=")]
+        return given[-1] if given else "auto"
 
 
 def read_call(arguments: Sequence[str]) -> Call | None:
@@ -255,6 +265,16 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
     except (OSError, EOFError, ValueError, TypeError):
         return None
     return payload if known_key == key and Facts(files, kinds, listings).hold() else None
+
+
+def is_written(state: tuple[str, str]) -> bool:
+    """Whether the environment on disk is the plan's: `state` is its state file and what that says then."""
+    path, content = state
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read(len(content) + 1) == content.encode()
+    except OSError:
+        return False
 
 
 def hold(cache: str) -> bool:

@@ -11,21 +11,31 @@ from typing import Any
 
 from pypm.digest import parse_sha256
 from pypm.environment.linking import ChangedTreeError
-from pypm.environment.writer import STATE_FILE, Overlap, read_state, sweep, write
+from pypm.environment.writer import STATE_FILE, state_text
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
-from pypm.paths import ENVIRONMENT_FOLDER
 from pypm.store.wheels import Store
 from pypm.workflow import plans
 from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.freshness import facts_of
+from pypm.workflow.placing import (
+    Comparison,
+    Placement,
+    as_data,
+    compare,
+    count,
+    nothing_to_do,
+    place,
+    placement_of,
+    tell_changes,
+    tell_placed,
+    tidy,
+)
 from pypm.workflow.prepare import Preparation, Prepared, foresee, prepare
 from pypm.workflow.selection import SelectionRequest
 from pypm.workflow.stages import Stage, stored_package
-
-_NOTHING = "Nothing to do:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,28 +102,23 @@ def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str 
             hint="compare interpreter and lock with those of the machine that stated the digest",
             details=(f"expected sha256:{expected}", f"got      sha256:{environment.digest}"),
         )
-    stages = context.stages
-    wheels = [stored_package(wheel) for wheel in (*environment.project_layers, *environment.wheels)]
-    outcome = _compared(environment)
-    if outcome.changed:
+    stages, placement = context.stages, placement_of(environment)
+    comparison = compare(placement)
+    if comparison.changed:
+        wheels = [stored_package(wheel) for wheel in environment.installed]
         stages.call(Stage.PRE_INSTALL, wheels)
-        for overlap in _written(context, preparation, environment):
-            context.reporter.detail(
-                f"`{overlap.path}` of `{overlap.loser}` is hidden by that of `{overlap.winner}`"
-            )
+        _place(context, preparation, placement)
         stages.call(Stage.POST_INSTALL, wheels, environment_digest=environment.digest)
-        _tell(context, outcome, "Installed", "Removed")
-        seconds = time.monotonic() - started
-        context.reporter.step("Synced", f"{_count(len(_distributions(environment)))} in {seconds:.2f} s")
+        tell_placed(placement, comparison, context.reporter, since=started)
     else:
-        sweep(environment)
-        context.reporter.step(_NOTHING, f"{_count(len(_distributions(environment)))} as locked")
+        tidy(placement)
+        context.reporter.step(*nothing_to_do(placement))
     stages.call(Stage.POST_SYNC, environment_digest=environment.digest)
-    _keep_plan(context, prepared)
-    return outcome
+    _keep_plan(context, prepared, placement)
+    return _outcome(environment, comparison)
 
 
-def _written(context: Context, preparation: Preparation, environment: Environment) -> tuple[Overlap, ...]:
+def _place(context: Context, preparation: Preparation, placement: Placement) -> None:
     """Write the environment. A tree of the store that something has changed is unpacked anew, once each.
 
     The archive's hash is in the lock, so what comes of it is right, and nobody has to clean a whole cache
@@ -122,7 +127,7 @@ def _written(context: Context, preparation: Preparation, environment: Environmen
     remade: set[Path] = set()
     while True:
         try:
-            return write(environment, on_wait=lambda holder: _tell_wait(context, holder))
+            return place(placement, context.reporter)
         except ChangedTreeError as error:
             if error.tree in remade:
                 raise
@@ -132,76 +137,43 @@ def _written(context: Context, preparation: Preparation, environment: Environmen
             prepare(context, preparation)
 
 
-def _tell_wait(context: Context, holder: str) -> None:
-    context.reporter.step("Waiting", f"for `{ENVIRONMENT_FOLDER}`, which {holder} writes")
-
-
-def _keep_plan(context: Context, prepared: Prepared) -> None:
-    """Write the plan that answers the next call like this one: nothing to do, and the digest."""
+def _keep_plan(context: Context, prepared: Prepared, placement: Placement) -> None:
+    """Write the plan that answers the next call like this one: nothing to do, or what to write."""
     call = plans.read_call(sys.argv[1:])
     if call is None or context.settings.cache is None:
         return
-    if context.stages.wants(Stage.PRE_SYNC, Stage.POST_SYNC):
-        return  # Their hooks are to be called by a sync with nothing to do as well.
-    environment = prepared.environment
-    quiet = any(option in {"-q", "--quiet"} for option in call.options)
-    talk = f"{_NOTHING} {_count(len(_distributions(environment)))} as locked\n"
-    payload = {"stdout": f"sha256:{environment.digest}\n", "stderr": "" if quiet else talk}
+    if context.stages.wants(Stage.PRE_SYNC, Stage.PRE_INSTALL, Stage.POST_INSTALL, Stage.POST_SYNC):
+        return  # Their hooks are to be called by every sync.
+    facts = facts_of(context, prepared, of_environment=False)
+    if facts is None:
+        return
+    payload = {
+        "stdout": f"sha256:{placement.digest}\n",
+        "stderr": " ".join(nothing_to_do(placement)) + "\n",
+        "state": (os.fspath(placement.location / STATE_FILE), state_text(placement)),
+        "placement": as_data(placement),
+    }
     key = plans.plan_key(call, str(context.root), os.environ)
-    state = environment.location / STATE_FILE
-    facts = facts_of(context, prepared, written=(state, environment.location / "pyvenv.cfg"))
-    if facts is not None:
-        plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
+    plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
 
 
 def _foretold(context: Context, foreseen: Prepared | tuple[str, ...]) -> SyncOutcome:
     if isinstance(foreseen, tuple):
         for name in foreseen:
             context.reporter.change("+", name)
-        context.reporter.step("Would prepare", _count(len(foreseen)))
+        context.reporter.step("Would prepare", count(len(foreseen)))
         return SyncOutcome(digest=None, changed=True, added=foreseen)
-    outcome = _compared(foreseen.environment)
-    _tell(context, outcome, "Would install", "Would remove")
-    if not outcome.changed:
-        context.reporter.step(_NOTHING, "the environment is as locked")
-    return outcome
+    comparison = compare(placement_of(foreseen.environment))
+    tell_changes(comparison, context.reporter, installed="Would install", removed="Would remove")
+    if not comparison.changed:
+        context.reporter.step("Nothing to do:", "the environment is as locked")
+    return _outcome(foreseen.environment, comparison)
 
 
-def _compared(environment: Environment) -> SyncOutcome:
-    """Compare the environment with what lies at its location."""
-    state = read_state(environment.location)
-    if state is not None and state.base == environment.base.name:
-        return SyncOutcome(digest=environment.digest, changed=False)
-    site_packages = environment.location / environment.interpreter.site_packages
-    present = {path.name for path in site_packages.glob("*.dist-info")}
-    wanted = set(_distributions(environment))
+def _outcome(environment: Environment, comparison: Comparison) -> SyncOutcome:
     return SyncOutcome(
         digest=environment.digest,
-        changed=True,
-        added=tuple(sorted(map(_readable, wanted - present))),
-        removed=tuple(sorted(map(_readable, present - wanted))),
+        changed=comparison.changed,
+        added=comparison.added,
+        removed=comparison.removed,
     )
-
-
-def _distributions(environment: Environment) -> tuple[str, ...]:
-    return tuple(wheel.dist_info for wheel in (*environment.project_layers, *environment.wheels))
-
-
-def _readable(dist_info: str) -> str:
-    name, _, version = dist_info.removesuffix(".dist-info").partition("-")
-    return f"{name.replace('_', '-')} {version}"
-
-
-def _tell(context: Context, outcome: SyncOutcome, installed: str, removed: str) -> None:
-    for name in outcome.removed:
-        context.reporter.change("-", name)
-    for name in outcome.added:
-        context.reporter.change("+", name)
-    if outcome.added:
-        context.reporter.step(installed, _count(len(outcome.added)))
-    if outcome.removed:
-        context.reporter.step(removed, _count(len(outcome.removed)))
-
-
-def _count(number: int) -> str:
-    return f"{number} package{'' if number == 1 else 's'}"

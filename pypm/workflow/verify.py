@@ -149,7 +149,7 @@ class _Inspection:
         self.prepared = foreseen
         locked = {wheel.tree: pick.artifact for pick, wheel in foreseen.plan.reuse}
         environment = foreseen.environment
-        for wheel in (*environment.project_layers, *environment.wheels):
+        for wheel in environment.installed:
             self._inspect_tree(wheel, locked.get(wheel.tree))
         self._inspect_environment(environment)
 
