@@ -22,6 +22,7 @@ PROJECT = Path(__file__).with_name("project")
 PYPM = Path(sys.executable).with_name("pypm")
 SECRET_VARIABLE = "DEMO_SECRET_TOKEN"
 SECRET = "a-secret-that-must-not-be-seen"
+GRANT = '[tool.pypm.sandbox.run]\nallow-read = ["~/.ssh"]\n'
 EXPECTED_CHANGES = ["data/notes.txt", "data/report.txt"]
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -52,8 +53,11 @@ class Desk:
     folder: Path
     environment: dict[str, str]
 
-    def pypm(self, *arguments: str, capture: bool = False) -> str:
-        """Run pypm as typed; its output is shown, or returned when `capture` says so."""
+    def pypm(self, *arguments: str, capture: bool = False, status: int = 0) -> str:
+        """Run pypm as typed; its output is shown, or returned when `capture` says so.
+
+        It must end with `status`.
+        """
         print(f"\n$ pypm {' '.join(arguments)}", flush=True)
         done = subprocess.run(
             [PYPM, *arguments],
@@ -64,7 +68,7 @@ class Desk:
             stdout=subprocess.PIPE if capture else None,
             stderr=subprocess.STDOUT if capture and "sync" in arguments else None,
         )
-        if done.returncode:
+        if done.returncode != status:
             sys.exit(f"{done.stdout or ''}\ndemo: `pypm {arguments[0]}` ended with status {done.returncode}")
         return done.stdout or ""
 
@@ -81,6 +85,7 @@ def main() -> int:
         desk.pypm("run", "demo-app", "data/measurements.csv")
         attempts = attack(desk)
         changed = sorted(path for path, _ in before ^ snapshot(desk.folder))
+        attempts += grant_itself(desk)
     for attempt in attempts:
         print(attempt)
     return verdict(attempts, changed, _DIGEST.findall(synced))
@@ -102,7 +107,8 @@ def set_up(scratch: Path) -> Desk:
         "PYPM_CACHE_DIR": cache,
         SECRET_VARIABLE: SECRET,
     }
-    environment.pop("VIRTUAL_ENV", None)
+    for name in ("VIRTUAL_ENV", "XDG_CONFIG_HOME"):
+        environment.pop(name, None)
     return Desk(folder=folder, environment=environment)
 
 
@@ -114,6 +120,30 @@ def attack(desk: Desk) -> tuple[Attempt, ...]:
         command = ("python", "attempts.py", secret, SECRET_VARIABLE, port, str(os.getpid()))
         output = desk.pypm("run", *command, capture=True)
     return tuple(read_attempts(output.splitlines()))
+
+
+def grant_itself(desk: Desk) -> tuple[Attempt, ...]:
+    """Let the project open the home by its own file, as anybody's commit could; see whose word counts."""
+    secret = Path(desk.environment["HOME"]) / ".ssh" / "id_demo"
+    print(f"\n# a commit adds to pyproject.toml:\n{GRANT}", end="")
+    with (desk.folder / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(GRANT)
+    command = ("run", "cat", str(secret))
+    before = desk.pypm(*command, capture=True, status=1)
+    desk.pypm("trust", "--show")
+    desk.pypm("trust", "--yes")
+    trusted = desk.pypm(*command, capture=True)
+    print(trusted)
+    desk.pypm("trust", "--revoke")
+    after = desk.pypm(*command, capture=True, status=1)
+    read = "reads the home because the project's file says so"
+    return (
+        Attempt(what=read, allowed=SECRET in before, expected=False, detail="exit 1"),
+        Attempt(what=f"{read}, and the user agreed", allowed=SECRET in trusted, expected=True, detail=""),
+        Attempt(
+            what=f"{read}, and the user agreed no longer", allowed=SECRET in after, expected=False, detail=""
+        ),
+    )
 
 
 def read_attempts(lines: Iterable[str]) -> Iterable[Attempt]:
