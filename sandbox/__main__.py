@@ -154,7 +154,9 @@ def _tell_weaker(policy: sandbox.Policy) -> None:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"sandbox: {text}\n")
+    """Names in a policy or from the network are shown, and not obeyed by the terminal."""
+    shown = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    sys.stderr.write(f"sandbox: {shown}\n")
 
 
 if __name__ == "__main__":

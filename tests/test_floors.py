@@ -20,6 +20,7 @@ PYPM_FLOORS = {
     "flock": 0,
     "files": 0,
     "digest": 0,
+    "display": 0,
     "consents": 0,
     "programs": 0,
     "bundle": 0,
@@ -38,7 +39,18 @@ PYPM_FLOORS = {
     "launch": 7,
     "__main__": 8,
 }
-FLOOR_ZERO_ORDER = ["", "errors", "paths", "flock", "files", "digest", "consents", "programs", "bundle"]
+FLOOR_ZERO_ORDER = [
+    "",
+    "errors",
+    "paths",
+    "flock",
+    "files",
+    "digest",
+    "display",
+    "consents",
+    "programs",
+    "bundle",
+]
 """On floor zero each file is its own room; these may build on those before them."""
 
 SANDBOX_FLOORS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -142,6 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
     """Run the command line and return the exit code; errors are rendered here and nowhere else."""
     interrupts = Interrupts()
     interrupts.install()
+    # A file's name need not be text; whoever reads our answer gets its bytes back.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     invocation = Invocation(GlobalOptions(), Console())
     words = list(sys.argv[1:] if arguments is None else arguments)
     with closing(invocation.console):

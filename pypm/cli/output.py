@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pypm.cli.sizes import human_size
+from pypm.display import harmless, harmless_lines
 from pypm.errors import InternalError, PypmError, StorageError
 from pypm.files import storage_errors
 from pypm.workflow.report import SilentTask, Task
@@ -45,9 +46,12 @@ class Console:
     # Data ------------------------------------------------------------------------------------------------
 
     def data(self, text: str) -> None:
-        """Write a line of the command's answer to stdout, whatever the verbosity."""
+        """Write a line of the command's answer to stdout, whatever the verbosity.
+
+        A file or another program gets it as it is; a terminal is shown nothing that it would obey.
+        """
         self.close()
-        sys.stdout.write(text + "\n")
+        sys.stdout.write((harmless(text, keep="\n\t") if sys.stdout.isatty() else text) + "\n")
 
     def data_json(self, value: Any) -> None:
         """Write the command's answer as JSON to stdout."""
@@ -60,40 +64,39 @@ class Console:
     def step(self, verb: str, text: str) -> None:
         """Tell what is finished."""
         if self.verbosity >= 0:
-            self._talk(f"{self.paint(verb, 'green')} {text}")
+            self._talk(f"{self.paint(verb, 'green')} {harmless_lines(text)}")
 
     def change(self, sign: str, text: str) -> None:
         """Tell one package that was added, removed or moved."""
         if self.verbosity >= 0:
-            self._talk(f" {self.paint(sign, _SIGNS.get(sign, 'bold'))} {text}")
+            self._talk(f" {self.paint(sign, _SIGNS.get(sign, 'bold'))} {harmless_lines(text)}")
 
     def detail(self, text: str) -> None:
         """Tell what only `-v` wants to know."""
         if self.verbosity >= 1:
-            self._talk(self.paint(text, "dim"))
+            self._talk(self.paint(harmless_lines(text), "dim"))
 
     def warn(self, text: str, *, hint: str | None = None) -> None:
         """Tell what the user should know, although the command goes on."""
         if self.verbosity >= 0:
-            self._talk(f"{self.paint('warning:', 'yellow')} {text}")
-            if hint:
-                self._talk(f"{self.paint('hint:', 'cyan')} {hint}")
+            self._talk(f"{self.paint('warning:', 'yellow')} {harmless_lines(text)}")
+            self._hint(hint)
 
     def ask_about(self, what: str, lines: tuple[str, ...]) -> None:
         """Tell what a question is about, whatever the verbosity: the answer must not be given unseen."""
-        self._talk(what)
-        for line in lines:
-            self._talk(f"  {line}")
+        self._talk(harmless_lines(what))
+        self._details(lines)
 
     def remark(self, text: str) -> None:
         """Tell what a command did or met, after its end."""
         if self.verbosity >= 0:
-            self._talk(text)
+            self._talk(harmless_lines(text))
 
     def task(self, verb: str, subject: str, *, unit: str = "bytes", total: int | None = None) -> Task:
         """Begin a piece of work: a live line on a terminal, a plain line of its begin elsewhere."""
         if self.verbosity < 0:
             return SilentTask()
+        subject = harmless(subject)
         if self._draws():
             return self._live().task(verb, subject, unit=unit, total=total)
         if unit != "bytes":
@@ -120,23 +123,22 @@ class Console:
         self.close()
         known = as_pypm_error(error)
         self._error_line(known.message)
-        for line in known.details:
-            self._talk(f"  {line}")
+        self._details(known.details)
         for cause in _causes(known):
-            self._talk(f"  {self.paint('caused by:', 'red')} {_sentence(cause)}")
-        if known.hint:
-            self._talk(f"{self.paint('hint:', 'cyan')} {known.hint}")
+            self._talk(
+                f"  {self.paint('caused by:', 'red')} {harmless_lines(_sentence(cause), indent='    ')}"
+            )
+        self._hint(known.hint)
         if self.verbosity >= 2:
             import traceback
 
-            self._talk("".join(traceback.format_exception(error)).rstrip())
+            self._talk(harmless_lines("".join(traceback.format_exception(error)).rstrip()))
         return known.exit_code
 
     def fail_usage(self, message: str, *, hint: str | None = None) -> None:
         """Render a mistake in the command line."""
         self._error_line(message)
-        if hint:
-            self._talk(f"{self.paint('hint:', 'cyan')} {hint}")
+        self._hint(hint)
 
     def interrupted(self) -> None:
         """The one line after Ctrl-C."""
@@ -175,9 +177,18 @@ class Console:
             return self._display
 
     def _error_line(self, message: str) -> None:
-        self._talk(f"{self.paint('error:', 'red')} {message}")
+        self._talk(f"{self.paint('error:', 'red')} {harmless_lines(message)}")
+
+    def _details(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._talk(f"  {harmless_lines(line, indent='    ')}")
+
+    def _hint(self, hint: str | None) -> None:
+        if hint:
+            self._talk(f"{self.paint('hint:', 'cyan')} {harmless_lines(hint)}")
 
     def _talk(self, line: str) -> None:
+        """Show a line of our own making: what was foreign in it has been made harmless before."""
         with self._lock:
             if self._display is not None:
                 self._display.print(line)

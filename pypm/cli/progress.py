@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 from pypm.cli.sizes import human_size
+from pypm.display import harmless
 
 _REFRESH_HZ = 10
 """Redraws a second: smooth to the eye, unnoticeable to the processor."""
@@ -128,4 +129,4 @@ class LiveTask:
 
     def say(self, text: str) -> None:
         """Show the latest line at the end."""
-        self._progress.update(self._task_id, said=text[:_MAX_SAID_CHARACTERS])
+        self._progress.update(self._task_id, said=harmless(text[:_MAX_SAID_CHARACTERS]))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import signal
-import unicodedata
 
+from pypm.display import harmless
 from pypm.errors import PluginError
 from sandbox import ExitStatus
 
@@ -29,19 +29,9 @@ def plugin_error(
 def printable(text: str, *, most_characters: int = _LONGEST_CHARACTERS) -> str:
     """Return foreign text of a sensible length without what could steer a terminal or reorder a line.
 
-    Control characters, surrogates and the format characters (which hold the bidirectional overrides) become
-    the replacement character; the end of a line stays.
+    The ends of lines and tabs stay: see `pypm.display`.
     """
-    cut = text[:most_characters]
-    if cut.isascii() and cut.replace("\n", "").isprintable():
-        shown = cut
-    else:
-        shown = "".join(
-            character
-            if character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-            else "\ufffd"
-            for character in cut
-        )
+    shown = harmless(text[:most_characters], keep="\n\t")
     return shown + (" ..." if len(text) > most_characters else "")
 
 

@@ -27,6 +27,7 @@ _MAX_RECORD_BYTES = 1 << 14
 _MAX_RECORDS = 64  # that a ClientHello may be spread over: reading it again for each byte must stay cheap
 _SERVER_NAME = 0
 _HOST_NAME = 0
+_HOST_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
 class FirstBytes(enum.Enum):
@@ -159,4 +160,5 @@ def _host_name(body: _Reader) -> str:
     if not entries.is_empty:
         raise _Malformed
     text = raw.rest().decode("latin-1").lower().removesuffix(".")
-    return "".join(letter if "!" <= letter <= "~" else f"\\{ord(letter):03d}" for letter in text)
+    # What no host name has is told by its number: somebody may copy the name from a hint into a shell.
+    return "".join(letter if letter in _HOST_LETTERS else f"\\{ord(letter):03d}" for letter in text)

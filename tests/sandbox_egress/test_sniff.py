@@ -107,7 +107,7 @@ def test_a_hello_without_extensions_names_nobody() -> None:
 
 def test_names_are_compared_and_printed_safely() -> None:
     sniffed = sniff(records(hello(server_name(b"A.Example.\x1b[31m\xff \0")), 600))
-    assert sniffed.server_name == "a.example.\\027[31m\\255\\032\\000"
+    assert sniffed.server_name == "a.example.\\027\\09131m\\255\\032\\000"
     assert sniff(records(hello(server_name(b"API.Example.COM.")), 600)).server_name == "api.example.com"
 
 
