@@ -73,10 +73,11 @@ def _answer(arguments: list[str]) -> int | None:
     call = plans.read_call(arguments)
     if call is None or (call.words and plans.has_inline_metadata(call.words, module=call.module)):
         return None
-    from pypm.paths import cache_folder, project_folder
+    from pypm.paths import cache_folder, is_foreign, project_folder
 
-    root = project_folder(call.project or os.environ.get("PYPM_PROJECT") or ".")
-    if root is None:
+    start = call.project or os.environ.get("PYPM_PROJECT") or "."
+    root = project_folder(start)
+    if root is None or is_foreign(root, start):
         return None
     key = plans.plan_key(call, root, os.environ)
     cache = call.cache_folder or cache_folder(os.environ)

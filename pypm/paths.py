@@ -5,7 +5,7 @@ that the interpreter has not loaded already. `pathlib` and `dataclasses` cost mo
 """
 
 # The linter would have `pathlib` here.
-# ruff: noqa: PTH100, PTH111, PTH113, PTH117, PTH118, PTH120
+# ruff: noqa: PTH100, PTH111, PTH113, PTH116, PTH117, PTH118, PTH120
 
 from __future__ import annotations
 
@@ -48,6 +48,23 @@ def project_folder(start: str) -> str | None:
         if parent == folder:
             return None
         folder = parent
+
+
+def is_foreign(root: str, start: str) -> bool:
+    """Whether the project in `root`, found from the folder `start` upward, was put there by another user.
+
+    In a folder that everybody may write to, such as `/tmp`, somebody else's project would be found by whoever
+    works below it, and its programs would see the files there. Where the folder that one stands in is that
+    user's as well, one went there on purpose.
+    """
+    if not hasattr(os, "geteuid"):
+        return False
+    try:
+        # Not what a link leads to: whoever made the link chose the folder.
+        owner = os.lstat(os.path.join(root, PROJECT_FILE)).st_uid
+        return owner not in (0, os.geteuid()) and owner != os.stat(start).st_uid
+    except OSError:
+        return True
 
 
 def cache_home(environ: Mapping[str, str]) -> Path:

@@ -112,6 +112,17 @@ def test_without_a_project(place: Place) -> None:
     place.fails("lock", code=1, says="there is no `pyproject.toml`", hints="`pypm init`")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_project_of_another_user_above(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.root / "below").mkdir()
+    os.chown(place.root / "pyproject.toml", 12345, 12345)
+    monkeypatch.chdir(place.root / "below")
+    for command in ("lock", "sync", "run true", "verify"):
+        place.fails(*command.split(), code=1, says="belongs to another user", hints=f"--project {place.root}")
+    assert not (place.root / "pypm.lock").exists()
+    assert main(["lock", "--project", str(place.root)]) == 0
+
+
 def test_a_pyproject_that_is_no_toml(place: Place) -> None:
     (place.root / "pyproject.toml").write_text('[project]\nname = "p\n')
     place.fails("lock", code=1, says="`pyproject.toml` is not TOML")

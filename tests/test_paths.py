@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,25 @@ def test_the_project_is_the_nearest_folder_upward(tmp_path: Path) -> None:
     assert paths.find_project_root(tmp_path) == tmp_path
     (inner / "pyproject.toml").mkdir()
     assert paths.find_project_root(inner) == tmp_path / "a", "a folder of that name is not a project file"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give files away")
+def test_a_project_that_another_user_put_above_is_foreign(tmp_path: Path) -> None:
+    file, inner = tmp_path / "pyproject.toml", tmp_path / "inner"
+    inner.mkdir()
+    file.touch()
+    assert not paths.is_foreign(str(tmp_path), str(inner))
+    os.chown(file, 12345, 12345)
+    assert paths.is_foreign(str(tmp_path), str(inner))
+    assert paths.is_foreign(str(tmp_path), str(tmp_path)), "a folder of root's that everybody may write to"
+    os.chown(inner, 12345, 12345)
+    assert not paths.is_foreign(str(tmp_path), str(inner)), "who works in that user's folder means to"
+    os.chown(inner, 0, 0)
+    file.rename(tmp_path / "away")
+    file.symlink_to("away")
+    os.chown(tmp_path / "away", 0, 0)
+    os.chown(file, 12345, 12345, follow_symlinks=False)
+    assert paths.is_foreign(str(tmp_path), str(inner)), "a link to a good project"
 
 
 def test_no_project_is_none() -> None:

@@ -63,8 +63,15 @@ class Context:
         """The project's folder.
 
         Raises:
-            ConfigurationError: there is no project here.
+            ConfigurationError: there is no project here, or it is another user's.
         """
+        if self.settings.foreign_root is not None:
+            raise ConfigurationError(
+                f"the `pyproject.toml` in `{self.settings.foreign_root}` belongs to another user,"
+                " and the folder that you are in does not",
+                reference="foreign-project",
+                hint=f"if you trust them with what lies there: `--project {self.settings.foreign_root}`",
+            )
         if self.settings.root is None:
             raise ConfigurationError(
                 f"there is no `pyproject.toml` in `{self.settings.start}` or above it",

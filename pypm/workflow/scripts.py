@@ -19,7 +19,7 @@ from pypm.errors import PypmError, UsageError
 from pypm.files import storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.project import Project
-from pypm.paths import find_project_root
+from pypm.paths import find_project_root, is_foreign
 from pypm.workflow.context import Context
 
 _LOCATION = Path("/run/pypm/script")
@@ -34,7 +34,9 @@ class ScriptContext(Context):
     def __init__(self, context: Context, path: Path) -> None:
         self.path = path.resolve()
         """Behind all links: the place that the sandbox shows."""
-        super().__init__(replace(context.settings, root=self.path.parent), context.reporter)
+        super().__init__(
+            replace(context.settings, root=self.path.parent, foreign_root=None), context.reporter
+        )
         self.without_grants = context.without_grants
 
     def __enter__(self) -> ScriptContext:
@@ -64,7 +66,9 @@ class ScriptContext(Context):
         with all that runs outside of them, programs that the user's `PATH` finds, or everybody's files.
         """
         root = find_project_root(self.root)
-        if root is None or self.home.resolve().is_relative_to(root.resolve()):
+        if root is None or is_foreign(str(root), str(self.root)):
+            return None
+        if self.home.resolve().is_relative_to(root.resolve()):
             return None
         return replace(self.project, root=root)
 

@@ -17,7 +17,13 @@ from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError, UsageError
 from pypm.files import storage_errors
 from pypm.model.project import Index
-from pypm.paths import cache_home, find_project_root, system_configuration_file, user_configuration_file
+from pypm.paths import (
+    cache_home,
+    find_project_root,
+    is_foreign,
+    system_configuration_file,
+    user_configuration_file,
+)
 
 if TYPE_CHECKING:
     from sandbox import Isolation
@@ -87,6 +93,8 @@ class Settings:
     """Who may sign locks, whatever a project says; with it, every lock must be signed."""
     isolation: Isolation | None = None
     """A weaker isolation by name, also for what pypm runs by itself; None is the strongest."""
+    foreign_root: Path | None = None
+    """A project that was found and is not used, because another user put it there."""
 
 
 def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -102,10 +110,18 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
     start = (overrides.project or Path.cwd()).absolute()
     if overrides.project is not None and not start.is_dir():
         raise UsageError(f"`--project {overrides.project}` is not a folder", reference="no-such-folder")
+    root = find_project_root(start)
+    is_named = overrides.project is not None
+    foreign = (
+        None
+        if root is None or (is_named and root == start) or not is_foreign(str(root), str(start))
+        else root
+    )
     cache = overrides.cache_dir or configured.get("cache-dir")
     return Settings(
         start=start,
-        root=find_project_root(start),
+        root=None if foreign else root,
+        foreign_root=foreign,
         cache=None if overrides.no_cache else _cache(cache, environ),
         offline=overrides.offline or bool(configured.get("offline")),
         python=overrides.python or configured.get("python"),

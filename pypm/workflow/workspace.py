@@ -20,7 +20,7 @@ from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError
 from pypm.files import storage_errors
 from pypm.model.project import PathSource, Project, Source, WorkspaceSource
-from pypm.paths import PROJECT_FILE, project_file
+from pypm.paths import PROJECT_FILE, is_foreign, project_file
 
 _KEYS = ("members", "exclude")
 
@@ -75,7 +75,7 @@ def _root_above(start: Path) -> Path | None:
     """Return the nearest folder above whose workspace has this project as a member."""
     for folder in start.parents:
         path = project_file(folder)
-        if path.is_file() and _settings(path):
+        if path.is_file() and not is_foreign(str(folder), str(start)) and _settings(path):
             return folder if start in dict(_folders(folder)) else None
     return None
 
