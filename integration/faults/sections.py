@@ -142,7 +142,7 @@ def bytecode(setup: Setup) -> Iterator[Row]:
     """The same bytecode from any crowd."""
     archives = arena.tiny_wheels(data_bytes=1000)
     arena.offer(setup.server, archives)
-    many = crowd.Crowd(setup.make(), arena.pyproject_text(tiny=True), archives, setup.server, size=8)
+    many = crowd.Crowd(setup.make(), arena.pyproject_text(tiny=True), archives, setup.server, size=4)
     (expired,) = _shared(setup, 1)
     yield many.bytecode_row(times=2 if setup.quick else 100, expired=expired)
 
