@@ -37,6 +37,9 @@ MAX_PAGE_BYTES = 64 << 20
 
 MAX_METADATA_BYTES = 16 << 20
 
+_SMALL_FILE_BYTES = 8 << 20
+"""A file up to this size is here before the transport for large ones is loaded."""
+
 _OPENED_AHEAD = 4
 """Connections that are ready when the first pages are asked for."""
 
@@ -189,8 +192,10 @@ class Client:
         return self._retrying(url, lambda: self._whole("GET", url, fields, limit_bytes))
 
     @contextlib.contextmanager
-    def stream(self, url: str, *, offset: int = 0, if_range: str | None = None) -> Iterator[Stream]:
-        """Open a file's bytes from `offset` on; closed at the end of the block.
+    def stream(
+        self, url: str, *, offset: int = 0, if_range: str | None = None, size_bytes: int | None = None
+    ) -> Iterator[Stream]:
+        """Open a file's bytes from `offset` on; closed at the end of the block. `size_bytes` is a hint.
 
         `if_range` (an ETag or date) asks for the whole file when it has changed. The opening is retried, the
         reading is not: the caller knows how much it has and can open again from there.
@@ -202,7 +207,9 @@ class Client:
                 fields["if-range"] = if_range
 
         def open_it() -> tuple[Exchange, str]:
-            return self._send(self._bulk_transport(), "GET", url, fields)
+            is_small = size_bytes is not None and size_bytes <= _SMALL_FILE_BYTES and self._bulk is None
+            transport = self._small_transport() if is_small else self._bulk_transport()
+            return self._send(transport, "GET", url, fields)
 
         response, final_url = self._retrying(url, open_it)
         try:

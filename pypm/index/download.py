@@ -251,7 +251,10 @@ class _Transfer:
         while self.have_bytes != self.job.artifact.size_bytes:
             before = self.have_bytes
             try:
-                with self.client.stream(self.url, offset=before, if_range=self._remembered_tag()) as answer:
+                size_bytes, tag = self.job.artifact.size_bytes, self._remembered_tag()
+                with self.client.stream(
+                    self.url, offset=before, if_range=tag, size_bytes=size_bytes
+                ) as answer:
                     if self._receive(answer, stream):
                         return
                 failure = self._broke_off()

@@ -207,9 +207,10 @@ def _with_roots(context: Context, request: LockRequest, after: Lock, before: Loc
 
 def _resolved(context: Context, request: LockRequest, before: Lock | None) -> Lock:
     """Resolve. What that takes is imported while the first connections open."""
-    from pypm.workflow.memory import share_one_heap
+    from pypm.workflow.memory import collect_seldom, share_one_heap
 
     share_one_heap()
+    collect_seldom()
     context.client.open_ahead(index.url for index in context.indexes)
     from pypm.workflow.resolving import resolved
 
