@@ -24,6 +24,21 @@ def uv() -> Path:
     return Path(found)
 
 
+def uv_environment(folder: Path) -> dict[str, str]:
+    """Return the variables with which uv knows a project's own settings and none of this machine or its user.
+
+    Its cache lies in `folder`. `UV_NO_CONFIG` would do away with the project's `[tool.uv]` as well.
+    """
+    nowhere = str(folder / "no-settings")
+    return {
+        "UV_CACHE_DIR": str(folder / "cache"),
+        "UV_NO_SYSTEM_CONFIG": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "XDG_CONFIG_DIRS": nowhere,
+        "XDG_CONFIG_HOME": nowhere,
+    }
+
+
 def pip(folder: Path) -> Path:
     """Return pip, installed into an environment of its own in `folder` by uv, which asks the usual index."""
     program = folder / "bin" / "pip"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from integration.ecosystem.__main__ import Row
 from integration.ecosystem.contest import Result
 from integration.ecosystem.pins import count, differences, our_pins, reasons, their_pins
 from integration.ecosystem.question import Question, read_folder, read_question
+from integration.peers import uv, uv_environment
 from pypm.codec.pyproject import parse_project
 
 if sys.version_info >= (3, 11):
@@ -107,3 +110,19 @@ def test_reasons_are_for_the_packages_of_one_project() -> None:
     better = {"p": [{"packages": ["a", "b"], "reason": "why"}]}
     assert reasons("p", better) == {"a": "why", "b": "why"}
     assert not reasons("q", better)
+
+
+def test_uv_reads_the_settings_of_the_project_and_no_others(tmp_path: Path) -> None:
+    folder, home = tmp_path / "p", tmp_path / "home"
+    folder.mkdir()
+    (home / ".config" / "uv").mkdir(parents=True)
+    (home / ".config" / "uv" / "uv.toml").write_text('prerelease = "allow"\n')
+    text = (
+        '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.10"\n[tool.uv]\nresolution = "lowest"\n'
+    )
+    (folder / "pyproject.toml").write_text(text)
+    environment = {"HOME": str(home), "PATH": os.defpath, **uv_environment(tmp_path)}
+    argv = [str(uv()), "lock", "--offline", "--python", sys.executable]
+    subprocess.run(argv, cwd=folder, env=environment, check=True, capture_output=True)
+    options = tomllib.loads((folder / "uv.lock").read_text())["options"]
+    assert options == {"resolution-mode": "lowest"}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from integration.ecosystem.pins import Pins, our_pins, their_pins
 from integration.ecosystem.question import Question
-from integration.peers import PYPM, uv
+from integration.peers import PYPM, uv, uv_environment
 
 KEPT = ("PATH", "HOME", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY")
 
@@ -75,11 +75,7 @@ def theirs(question: Question, terms: Terms, result: Result) -> None:
     """Lock with uv once, cold."""
     with tempfile.TemporaryDirectory(prefix="ecosystem-") as text:
         folder = question.write(Path(text) / "project")
-        settings = {
-            "UV_CACHE_DIR": str(Path(text) / "cache"),
-            "UV_NO_CONFIG": "1",
-            "UV_PYTHON_DOWNLOADS": "never",
-        }
+        settings = uv_environment(Path(text))
         start = (uv(), "--no-progress", "--color", "never", "lock")
         argv = (*start, *_python(question), *terms.options())
         if _run(argv, folder, settings, terms, result):

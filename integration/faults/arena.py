@@ -212,9 +212,7 @@ def uv(home: Path, server: IndexServer) -> Program:
         sync=("sync", "--frozen"),
         environ={
             **_environ("UV_"),
-            "UV_CACHE_DIR": str(home / "cache"),
-            "UV_NO_CONFIG": "1",
-            "UV_PYTHON_DOWNLOADS": "never",
+            **peers.uv_environment(home),
             "UV_DEFAULT_INDEX": server.url,
             "UV_PYTHON": sys.executable,
             "UV_LINK_MODE": "hardlink",

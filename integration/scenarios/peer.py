@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from integration.peers import uv
+from integration.peers import uv, uv_environment
 from integration.scenarios.answers import Answer, Pins, requires_python
 from integration.scenarios.model import Scenario
 from pypm.environment.interpreters import find_interpreter
@@ -93,12 +93,7 @@ def _options(scenario: Scenario) -> list[str]:
 
 def _run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = {
-        **kept,
-        "UV_CACHE_DIR": str(folder / "cache"),
-        "UV_NO_CONFIG": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-    }
+    environment = {**kept, **uv_environment(folder)}
     return subprocess.run(
         [uv(), "--no-progress", "--color", "never", *arguments],
         cwd=folder,
