@@ -78,7 +78,7 @@ class PackedPage:
 
     def _plain(self) -> bytes:
         content, is_packed = self._content, self._is_packed
-        return zlib.decompress(content) if is_packed else content
+        return _unpacked(content) if is_packed else content
 
     def pack(self) -> bytes:
         """Compress the page, and return it as it is written to disk."""
@@ -173,7 +173,7 @@ class IndexCache:
             record = _PAGES.decode(content)
             page = None
             if record.packed is not None:
-                first = parse_page(zlib.decompress(record.packed), record.content_type, url=record.final_url)
+                first = parse_page(_unpacked(record.packed), record.content_type, url=record.final_url)
                 page = PackedPage(
                     record.packed, record.content_type, record.final_url, first=first, is_packed=True
                 )
@@ -289,6 +289,11 @@ class IndexCache:
     def _place(self, kind: str, key: str) -> Path:
         assert self._folder is not None
         return self._folder / kind / key[:2] / key
+
+
+def _unpacked(content: bytes) -> bytes:
+    """Undo zlib, or the gzip of an answer that is kept as it was sent."""
+    return zlib.decompress(content, zlib.MAX_WBITS | 32)
 
 
 def _key(text: str) -> str:

@@ -29,6 +29,7 @@ from pypm.index.transport import (
     Resolver,
     Transport,
     certificates,
+    inflated,
     is_inward,
 )
 
@@ -85,6 +86,8 @@ class Answer:
     headers: Mapping[str, str]
     """Names in lower case."""
     content: bytes = field(repr=False)
+    coded: bytes | None = field(default=None, repr=False)
+    """The body as it was sent, when that is gzip: whoever keeps it need not compress it again."""
 
 
 class Stream:
@@ -253,10 +256,19 @@ class Client:
         response, final_url = self._send(self._small_transport(), method, url, fields)
         try:
             with network_errors(url, transient=True):
-                content = b"" if method == "HEAD" else _read(response, url, limit_bytes, deadline)
+                is_gzip = response.headers.get("content-encoding") == "gzip"
+                sent: list[bytes] = []
+                pieces = inflated(_kept(response.raw(), sent)) if is_gzip else response.decoded()
+                content = b"" if method == "HEAD" else _read(pieces, url, limit_bytes, deadline)
         finally:
             response.close()
-        return Answer(status=response.status, url=final_url, headers=dict(response.headers), content=content)
+        return Answer(
+            status=response.status,
+            url=final_url,
+            headers=dict(response.headers),
+            content=content,
+            coded=b"".join(sent) if is_gzip and sent else None,
+        )
 
     def _send(
         self, transport: Transport, method: str, url: str, fields: Mapping[str, str]
@@ -354,10 +366,16 @@ class Client:
             ) from error
 
 
-def _read(response: Exchange, url: str, limit_bytes: int, deadline: float) -> bytes:
+def _kept(pieces: Iterator[bytes], kept: list[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+def _read(body: Iterator[bytes], url: str, limit_bytes: int, deadline: float) -> bytes:
     pieces: list[bytes] = []
     size_bytes = 0
-    for piece in response.decoded():
+    for piece in body:
         size_bytes += len(piece)
         if size_bytes > limit_bytes:
             raise IndexAccessError(

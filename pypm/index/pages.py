@@ -130,7 +130,9 @@ class Pages:
                 page = cached.page
             if page is None or page.content_type != content_type:
                 opened = parse_page(answer.content, content_type, url=answer.url)
-                page = PackedPage(answer.content, content_type, answer.url, first=opened)
+                packed = answer.coded
+                kept = answer.content if packed is None else packed
+                page = PackedPage(kept, content_type, answer.url, first=opened, is_packed=packed is not None)
         return CachedPage(
             fetched_at=now,
             body_sha256=body_sha256,

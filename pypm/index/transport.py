@@ -296,7 +296,7 @@ class _DirectExchange:
         if coding in ("identity", ""):
             return self.raw()
         if coding in ("gzip", "x-gzip", "deflate"):
-            return _inflated(self.raw())
+            return inflated(self.raw())
         raise http.client.HTTPException(f"unknown content coding {coding[:40]!a}")
 
     def close(self) -> None:
@@ -313,7 +313,7 @@ class _DirectExchange:
         done(reusable=reusable)
 
 
-def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Undo gzip or deflate a bounded piece at a time, so that a bomb is seen before it goes off."""
     decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)
     try:

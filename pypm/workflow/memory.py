@@ -7,7 +7,7 @@ import ctypes
 import gc
 
 _M_ARENA_MAX = -8
-_NEW_BEFORE_A_LOOK = 50_000
+_NEW_BEFORE_A_LOOK = 100_000
 """Objects; Python's own 700 are for programs that make cycles and run for days."""
 
 
