@@ -70,6 +70,38 @@ def storage_errors(action: str) -> Iterator[None]:
         ) from error
 
 
+def make_own_folder(path: Path) -> None:
+    """Make a folder that this user alone can write, or see whether what is there is one.
+
+    Whatever lies in it is believed later: who could put something there would decide what this user runs. A
+    folder that cannot be made is left to whoever writes to it, and a missing one is nobody's.
+
+    Raises:
+        StorageError: it is another user's, or everybody may write to it.
+    """
+    with contextlib.suppress(OSError):
+        for folder in reversed((path, *path.parents)):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if not hasattr(os, "geteuid"):
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        problem = "belongs to another user"
+    elif status.st_mode & stat.S_IWOTH:
+        problem = "can be written by every user"
+    else:
+        return
+    raise StorageError(
+        f"`{path}` {problem}, who would decide what you run",
+        reference="foreign-cache",
+        hint=f"`PYPM_CACHE_DIR` chooses another one, or `chmod o-w {path}` if nobody has used it",
+    )
+
+
 def read_regular(path: Path) -> bytes:
     """Return a file's content; a FIFO or a device in its place is refused, and nobody waits for its writer.
 

@@ -458,7 +458,7 @@ needs_mounts = pytest.mark.skipif(_mounts_missing() is not None, reason=str(_mou
 def pypm_with_cache_on(place: Place, options: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the real program with the cache on a file system of its own."""
     place.cache.mkdir(exist_ok=True)
-    mount = f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"'
+    mount = f'mount -t tmpfs -o mode=700,{options} tmpfs "$0" && exec "$@"'
     program = [sys.executable, "-m", "pypm", *words]
     return subprocess.run(
         [*unshared(), "sh", "-c", mount, str(place.cache), *program],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -11,6 +12,31 @@ import pytest
 
 from pypm import files
 from pypm.errors import StorageError
+
+
+def test_a_folder_whose_content_is_believed_is_its_users_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files.make_own_folder(tmp_path / "a" / "cache")
+    finally:
+        os.umask(before)
+    for made in (tmp_path / "a", tmp_path / "a" / "cache"):
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    files.make_own_folder(tmp_path / "a" / "cache")
+    (tmp_path / "a" / "cache").chmod(0o775)
+    files.make_own_folder(tmp_path / "a" / "cache")
+    (tmp_path / "a" / "cache").chmod(0o1777)
+    with pytest.raises(StorageError, match="written by every user"):
+        files.make_own_folder(tmp_path / "a" / "cache")
+    (tmp_path / "file").touch()
+    files.make_own_folder(tmp_path / "file" / "below")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_folder_of_another_user_is_not_believed(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(StorageError, match="another user"):
+        files.make_own_folder(tmp_path)
 
 
 def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

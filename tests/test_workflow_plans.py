@@ -155,6 +155,13 @@ def test_a_plan_of_another_user_is_not_trusted(tmp_path: Path, monkeypatch: pyte
     assert plans.load(path, key()) is None
 
 
+def test_a_plan_that_everybody_may_write_is_not_trusted(tmp_path: Path) -> None:
+    path, _ = saved(tmp_path)
+    assert plans.load(path, key()) is not None
+    Path(path).chmod(0o666)
+    assert plans.load(path, key()) is None
+
+
 def test_a_disk_that_refuses_costs_nothing_but_speed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     plans.save(str(tmp_path / "file" / "plan"), key(), plans.Facts(), None)

@@ -212,7 +212,7 @@ class Conditions:
         for size in sizes_kib:
             program = prepare(self._program, self._pyproject, self._archives)
             remove_tree(program.cache)
-            with mounted(program.cache, "tmpfs", f"size={size}k"):
+            with mounted(program.cache, "tmpfs", f"size={size}k,mode=700"):
                 done = self._sync(program)
                 failed += done.code != 0
                 if done.code != 0:
@@ -249,7 +249,7 @@ class Conditions:
         """Put the cache on another device than the project: no hard links."""
         program = self._fresh()
         remove_tree(program.cache)
-        with mounted(program.cache, "tmpfs", "size=64m"):
+        with mounted(program.cache, "tmpfs", "size=64m,mode=700"):
             done = self._sync(program)
             wrong = [done.wrong or difference(self._environment(program), self._clean)]
         return self._row("the cache on another device", 1, wrong)

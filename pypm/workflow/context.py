@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError, UsageError
-from pypm.files import remove_tree, storage_errors
+from pypm.files import make_own_folder, remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, Index, Project
 from pypm.paths import Cache, environment_folder, lock_file, project_file, user_configuration_file
 from pypm.workflow.report import Reporter
@@ -82,8 +82,12 @@ class Context:
 
     @cached_property
     def cache(self) -> Cache:
-        """The cache; with `--no-cache`, an empty one that is removed when the command ends."""
+        """The cache; with `--no-cache`, an empty one that is removed when the command ends.
+
+        Raises: StorageError: another user could write it.
+        """
         if self.settings.cache is not None:
+            make_own_folder(self.settings.cache)
             return Cache(self.settings.cache)
         with storage_errors("make a temporary cache"):
             self._temporary_cache = Path(tempfile.mkdtemp(prefix="pypm-cache-"))

@@ -60,6 +60,8 @@ _INLINE_METADATA = b"# /// script"
 _MODULE_SUFFIXES = (".py", ".pth")
 _KIND_MASK = 0o170000
 """S_IFMT of stat(2)."""
+_WRITABLE_BY_ALL = 0o002
+"""S_IWOTH of inode(7)."""
 
 
 class Call:
@@ -255,7 +257,8 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
     """Return the payload of the plan, or None when there is none or it is not fresh any more."""
     try:
         with open(path, "rb", buffering=0) as stream:
-            if os.fstat(stream.fileno()).st_uid not in (0, os.geteuid()):
+            status = os.fstat(stream.fileno())
+            if status.st_uid not in (0, os.geteuid()) or status.st_mode & _WRITABLE_BY_ALL:
                 return None  # In a cache that several users share, another one could decide what we run.
             content = stream.read()
         checksum, content = content[:8], content[8:]

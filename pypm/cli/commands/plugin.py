@@ -10,6 +10,7 @@ import click
 from pypm.cli.app import Group, Invocation
 from pypm.cli.consent import confirmed
 from pypm.cli.options import json_flag
+from pypm.display import harmless
 
 if TYPE_CHECKING:
     from pypm.model.lock import Lock
@@ -158,10 +159,11 @@ def _facts(checked: Checked) -> dict[str, Any]:
 
 def _tell(invocation: Invocation, consent: Consent, root: Path) -> None:
     console = invocation.console
-    console.data(f"plugin   {consent.plugin}, {consent.found.path}")
+    # Each in one line: a path or an option of several must not look like further lines of what is granted.
+    console.data(f"plugin   {consent.plugin}, {harmless(str(consent.found.path))}")
     console.data(f"sha256   {consent.found.sha256}")
-    console.data(f"project  {root}")
+    console.data(f"project  {harmless(str(root))}")
     for line in consent.grants or ("nothing",):
-        console.data(f"granted  {line}")
+        console.data(f"granted  {harmless(line)}")
     for key, value in consent.options:
-        console.data(f"option   {key} = {value}")
+        console.data(f"option   {harmless(key)} = {harmless(value)}")

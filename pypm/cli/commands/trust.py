@@ -9,6 +9,7 @@ import click
 from pypm.cli.app import Command, Invocation
 from pypm.cli.consent import confirmed
 from pypm.cli.options import flag, json_flag
+from pypm.display import harmless
 from pypm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,12 +87,14 @@ def _show(invocation: Invocation, context: Context, asked: tuple[Asked, ...], *,
 
 
 def _lines(asked: tuple[Asked, ...]) -> Iterator[str]:
-    """One grant a line, behind the name of its profile."""
+    """One grant a line, behind the name of its profile; a path of several lines looks like no further one."""
     names = {each: _name(each.profile) for each in asked}
     width = max((len(name) for name in names.values()), default=0)
     for each, name in names.items():
         for line in each.lines():
-            yield f"{name:<{width}}  {line}" + ("" if each.consented else "  (waits for your consent)")
+            yield f"{name:<{width}}  {harmless(line)}" + (
+                "" if each.consented else "  (waits for your consent)"
+            )
 
 
 def _name(profile: str) -> str:
