@@ -11,6 +11,7 @@ from packaging.metadata import parse_email
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from pypm.codec.filenames import parse_version
 from pypm.codec.metadata import (
     MetadataError,
     parse_legacy_requirement,
@@ -132,10 +133,24 @@ def test_legacy_python_specifiers_are_repaired(written: str, meant: str) -> None
     assert parse_legacy_specifier(written) == SpecifierSet(meant)
 
 
-@pytest.mark.parametrize("text", ["a=>1.0", "a>=", "a>=x", "a @", "-a", "a; marker", "a==1.0.*.2"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("a=>1.0", "a>=", "a>=x", "a @", "-a", "a; marker", "a==1.0.*.2"),
+        "a>" + "1" * 5000,
+        "a; " + "(" * 4000 + "os_name == 'x'" + ")" * 4000,
+        "a" + "<=1.1" * 10_000,
+    ],
+)
 def test_what_has_no_sure_meaning_stays_an_error(text: str) -> None:
     with pytest.raises(MetadataError):
         parse_legacy_requirement(text)
+
+
+def test_a_number_without_end_is_no_version() -> None:
+    with pytest.raises(MetadataError):
+        parse_legacy_specifier(">=3." + "1" * 5000)
+    assert parse_version("1" * 5000) is None
 
 
 PROJECT = b"""

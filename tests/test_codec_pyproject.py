@@ -276,6 +276,12 @@ cache-dir = "/x"
         ('[tool.pypm.sources]\na = { git = "a", rev = "b", tag = "c" }', "more than one of"),
         ('[tool.pypm.sources]\na = { git = "--upload-pack=x" }', "is not the address of a repository"),
         ('[tool.pypm.sources]\na = [{ path = "a" }, { path = "b" }]', "needs a `marker`"),
+        (f'[project]\nname = "a"\nversion = "{"1" * 9999}"', "is not a version"),
+        (
+            f'[project]\nname = "a"\nversion = "1"\nrequires-python = ">=3.{"1" * 9999}"',
+            "not a version condition",
+        ),
+        ('[tool.pypm]\nexclude-newer = "999999999999 days"', "is neither a date"),
         ('[tool.pypm.sources]\na = "corp"', "must be a table or a list of tables"),
         ('[tool.pypm.sources]\na = { git = "g", subdirectory = "../x" }', "leads out of the source tree"),
     ],
@@ -304,7 +310,11 @@ def test_a_syntax_error_is_shown_with_line_and_column() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xff", b"\xef\xbb\xbf[project]", b"a = " + b"[" * 100_000, b"[a", b"a = 1\na = 2"]
+    "content",
+    [
+        *(b"\xff", b"\xef\xbb\xbf[project]", b"a = " + b"[" * 100_000, b"[a", b"a = 1\na = 2"),
+        b"a = " + b"9" * 10_000,
+    ],
 )
 def test_what_is_not_toml_is_refused(content: bytes) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -80,3 +80,11 @@ def test_two_of_one_name(root: Path) -> None:
     write(root / "packages" / "c", "b")
     with pytest.raises(ConfigurationError, match="both called `b`"):
         load(root)
+
+
+@pytest.mark.parametrize("pattern", ["a**b", "", "../*", "/tmp/*", "a/../b"])
+def test_a_pattern_that_is_none_of_folders_below(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[tool.pypm.workspace]\nmembers = ["{pattern}"]\n')
+    project = parse_project((tmp_path / "pyproject.toml").read_bytes(), root=tmp_path)
+    with pytest.raises(ConfigurationError, match="patterns of folders below"):
+        with_members(project)

@@ -185,16 +185,27 @@ def parse_legacy_specifier(text: str) -> SpecifierSet:
 _Parsed = TypeVar("_Parsed")
 
 
+_LONGEST_CHARACTERS = 10_000
+"""Of one requirement; the longest that is published has about a thousand."""
+_ENDLESS = re.compile(r"\d{100}")
+"""A number that no version has; Python does not read one of some thousands of digits, and says so late."""
+
+
 def _parse(kind: Callable[[str], _Parsed], text: str, refusal: type[ValueError]) -> _Parsed | None:
+    """Return what `kind` makes of foreign text, or None; also for what would take it past every bound."""
+    if len(text) > _LONGEST_CHARACTERS or _ENDLESS.search(text):
+        return None
     try:
         return kind(text)
-    except refusal:
+    except (refusal, RecursionError):
         return None
 
 
 def _repairs(text: str) -> list[str]:
     """Return the text after one repair, after two, and so on; only the steps that changed something."""
     steps: list[str] = []
+    if len(text) > _LONGEST_CHARACTERS:
+        return steps
     for pattern, replacement in _REPAIRS:
         repaired = pattern.sub(replacement, text)
         if repaired != text:
@@ -228,7 +239,7 @@ def static_metadata(pyproject: bytes, *, version: Version | None = None) -> Core
         return None
     try:
         return _from_table(project, version)
-    except (MetadataError, InvalidRequirement, InvalidSpecifier, TypeError, AttributeError):
+    except (MetadataError, ValueError, RecursionError, TypeError, AttributeError):
         return None
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from packaging.requirements import Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from pypm.codec.canonical import content_hash
 from pypm.codec.groups import parse_groups
@@ -106,7 +106,7 @@ def _version(table: Table) -> str | None:
         return None
     try:
         return str(Version(text))
-    except InvalidVersion:
+    except ValueError:  # `InvalidVersion`, or a number of thousands of digits
         table.add("version", f"`{text}` is not a version (PEP 440)")
         return None
 
@@ -118,11 +118,12 @@ def parse_requires_python(table: Table) -> SpecifierSet:
         return DEFAULT_REQUIRES_PYTHON
     try:
         specifiers = SpecifierSet(text)
-    except InvalidSpecifier:
+        is_impossible = specifiers.is_unsatisfiable()
+    except ValueError:  # `InvalidSpecifier`, or a number of thousands of digits
         hint = ": did you mean `>=" + text + "`?" if re.fullmatch(r"\d+(\.\d+)*", text) else ""
         table.add("requires-python", f"`{text}` is not a version condition (PEP 440){hint}")
         return DEFAULT_REQUIRES_PYTHON
-    if specifiers.is_unsatisfiable():
+    if is_impossible:
         table.add("requires-python", f"no version satisfies `{text}`")
         return DEFAULT_REQUIRES_PYTHON
     return specifiers

@@ -24,7 +24,7 @@ def parse_requirement(text: str, *, where: str) -> Requirement:
     """
     try:
         requirement = Requirement(text)
-    except InvalidRequirement as error:
+    except (InvalidRequirement, RecursionError) as error:
         problem, *pointer = str(error).splitlines()
         raise ConfigurationError(
             f"`{where}` is not a requirement: {problem[:1].lower()}{problem[1:]}",

@@ -47,7 +47,8 @@ _USERS_KEYS = ("cache-dir", "default-index", "offline", "python")
 """These are the user's to decide: a project must not choose them for those who check it out."""
 
 _DURATION = re.compile(
-    r"\s*\d+\s*(second|minute|hour|day|week|month|year)s?\s*|P(?=.)(\d+[YMWD])*(T(\d+[HMS])+)?"
+    r"\s*\d{1,4}\s*(second|minute|hour|day|week|month|year)s?\s*"
+    r"|P(?=.)(\d{1,4}[YMWD]){0,4}(T(\d{1,4}[HMS]){1,3})?"
 )
 
 

@@ -135,7 +135,7 @@ class Table:
         """Return an environment marker, or None after noting a problem."""
         try:
             return Marker(text)
-        except InvalidMarker as error:
+        except (InvalidMarker, RecursionError) as error:
             self.problems.add(where, f"`{text}` is not a marker: {str(error).splitlines()[0].lower()}")
             return None
 

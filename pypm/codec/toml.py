@@ -46,6 +46,10 @@ def parse_toml(content: bytes, *, file_name: str) -> dict[str, Any]:
         raise ConfigurationError(
             f"`{file_name}` is not TOML: {problem}", reference="malformed-toml", details=details
         ) from error
+    except ValueError as error:
+        raise ConfigurationError(
+            f"`{file_name}` holds a number that is too long to be read", reference="malformed-toml"
+        ) from error
     except RecursionError as error:
         raise ConfigurationError(
             f"`{file_name}` is nested too deeply to be read", reference="malformed-toml"

@@ -101,7 +101,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, Path]]:
     patterns = {key: settings.get(key, []) for key in _KEYS}
     for key, value in patterns.items():
         for pattern in value if isinstance(value, list) else [None]:
-            if not isinstance(pattern, str) or pattern.startswith("/") or ".." in pattern.split("/"):
+            if not isinstance(pattern, str) or not _is_below(pattern):
                 raise _malformed(f"`{key}` must be a list of patterns of folders below the project")
     excluded = {folder for pattern in patterns["exclude"] for folder in root.glob(pattern)}
     found: set[Path] = set()
@@ -113,6 +113,13 @@ def _folders(root: Path) -> Iterator[tuple[Path, Path]]:
     for folder in sorted({root, *found}):
         if project_file(folder).is_file():
             yield folder, project_file(folder)
+
+
+def _is_below(pattern: str) -> bool:
+    """Whether a pattern is one that `glob` takes and that leads out of no folder."""
+    if not pattern or "\0" in pattern or pattern.startswith("/"):
+        return False
+    return not any(part == ".." or ("**" in part and part != "**") for part in pattern.split("/"))
 
 
 def _members(root: Path) -> Iterator[tuple[NormalizedName, Path]]:
