@@ -276,6 +276,14 @@ def test_netrc(server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert reference_of(client, f"{server.url}/demo/") == "index-unauthorized"
 
 
+def test_the_default_of_netrc_is_no_hosts_login(tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text("machine ours.test login a password b\ndefault login c password d\n")
+    logins = Logins(environ={"NETRC": str(tmp_path / "netrc")})
+    assert logins.find("https://ours.test/simple") == Login(username="a", password="b")
+    assert logins.find("https://theirs.test/simple") is None
+    assert logins.find("https://default/simple") is None
+
+
 def test_a_broken_netrc_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "netrc").write_text("machine machine machine ???")
     assert Logins(environ={"NETRC": str(tmp_path / "netrc")}).find("https://host/") is None

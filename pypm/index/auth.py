@@ -72,8 +72,10 @@ class Logins:
         login = self._by_origin.get(origin(url))
         if login is not None or self._netrc is None:
             return login
+        # By its own name alone: `default` stands for every host, also for one that a project nobody has read
+        # names as its index.
         host = urlsplit(url).hostname or ""
-        entry = self._netrc.authenticators(host)
+        entry = None if host == "default" else self._netrc.hosts.get(host)
         if entry is None:
             return None
         username, account, password = entry
