@@ -26,6 +26,9 @@ from typing import Any
 from sandbox import signals
 
 _BLOCK_BYTES = 65536
+_PLAIN_SCREEN = b"\x1b[?1047l\x1b[?1000;1002;1003;1006l\x1b[?1l\x1b>\x1b[?25h\x1b[0m"
+"""The normal screen, no reports of the mouse, plain cursor keys, a visible cursor, no colour. `1047` and not
+`1049`, which would move the cursor of a screen that was normal already. Source: XTerm Control Sequences."""
 _LOOK_SECONDS = 0.2
 _END_OF_INPUT = b"\x04"
 """VEOF of a fresh pty; sent when the caller's input ends without being a terminal."""
@@ -60,6 +63,8 @@ class Relay:
         """Whether more came than that."""
         self.told = b""
         """What was read from the report meanwhile."""
+        self.was_killed = False
+        """Whether the command got no chance to leave the terminal as it found it."""
 
     def begin(self, init: int, records: int) -> None:
         """Take the master side over and put the caller's terminal into raw mode."""
@@ -103,6 +108,9 @@ class Relay:
                 _write_all(self._output, bytes(self._printed))
                 while self._master >= 0 and (block := os.read(self._master, _BLOCK_BYTES)):
                     _write_all(self._output, self._within_limit(block))
+            if self.was_killed and self._saved is not None and self._is_in_front:
+                with contextlib.suppress(OSError):
+                    _write_all(self._output, _PLAIN_SCREEN)
         finally:
             self._restore()
             self._dismiss_restorer()
@@ -255,6 +263,7 @@ def _start_restorer(saved: list[Any]) -> tuple[int, int]:
 
     It is in a session of its own, where neither the terminal's signals nor a kill of the whole group reach.
     If somebody else has set the terminal meanwhile, as a shell does for its prompt, that is left as it is.
+    The command had no chance to leave its full screen either, so that is done for it.
     """
     raw = termios.tcgetattr(0)
     reading, writing = os.pipe()
@@ -267,8 +276,10 @@ def _start_restorer(saved: list[Any]) -> tuple[int, int]:
             kept_open = sorted((reading, terminal))
             os.closerange(kept_open[0] + 1, kept_open[1])
             os.closerange(kept_open[1] + 1, os.sysconf("SC_OPEN_MAX"))
-            if os.read(reading, 1) == b"" and termios.tcgetattr(terminal) == raw:
-                termios.tcsetattr(terminal, termios.TCSANOW, saved)
+            if os.read(reading, 1) == b"":
+                if termios.tcgetattr(terminal) == raw:
+                    termios.tcsetattr(terminal, termios.TCSANOW, saved)
+                os.write(terminal, _PLAIN_SCREEN)
         finally:
             os._exit(0)
     os.close(reading)

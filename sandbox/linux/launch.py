@@ -188,6 +188,8 @@ def _supervise(
             relayed.begin(pid, records)
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed, guarding)
         told = report.receive(records, b"" if relayed is None else relayed.told)
+        if relayed is not None:
+            relayed.was_killed = all(record[0] == report.STOPPED for record in told)
     finally:
         if relayed is not None:
             relayed.close()

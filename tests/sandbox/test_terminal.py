@@ -143,12 +143,15 @@ def _eventually(condition: Callable[[], bool]) -> bool:
 
 
 def test_a_killed_supervisor_ends_the_session_and_the_terminal_is_restored(way: str) -> None:
-    session = Session(way, "sh", "-c", "echo ready; sleep 60")
+    session = Session(way, "sh", "-c", r"printf '\033[?1049h\033[?25lready'; sleep 60")
     watched = _slave(session)
     session.expect(b"ready")
     assert not _is_cooked(watched)
     os.kill(session.pid, signal.SIGKILL)
     assert _eventually(lambda: _is_cooked(watched))
+    # An editor that had the whole screen and hid the cursor could not give them back.
+    session.expect(b"\x1b[?1047l")
+    session.expect(b"\x1b[?25h")
     os.close(watched)
     assert session.end() == -signal.SIGKILL
 
