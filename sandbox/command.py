@@ -85,7 +85,7 @@ class Reached:
     """A limit that was met."""
 
     limit: str
-    """The field of `Limits`."""
+    """The field of `Limits`, or `temporary_size_bytes` of the policy."""
     value: float
     count: int
     """How often: processes that were killed for memory, forks that were refused."""
@@ -101,6 +101,7 @@ class Reached:
             "cpu_seconds": f"the limit of {self.value:.0f} seconds of processor time was reached",
             "file_size_bytes": f"the file size limit of {_size(self.value)} was reached",
             "output_bytes": f"the output limit of {_size(self.value)} was reached: the rest was cut off",
+            "temporary_size_bytes": f"the limit of {_size(self.value)} for temporary files was reached",
         }[self.limit]
 
 

@@ -46,6 +46,7 @@ class Unconfined:
             "environment": dict(policy.environment),
             "wall_clock_seconds": policy.limits.wall_clock_seconds,
             "terminal": terminal,
+            "temporary": (),
             "outside": outside_limits(policy.limits),
         }
 

@@ -153,4 +153,13 @@ def test_a_limit_of_the_profile_says_what_ended_the_command(tmp_path: Path) -> N
         done = _pypm(folder, "run", "sh", "-c", "yes; exit 0")
         assert len(done.stdout) == 1024
         assert "limit: the output limit of 1 KiB was reached: the rest was cut off" in done.stderr
+        done = _pypm(
+            folder,
+            "run",
+            "sh",
+            "-c",
+            "for i in 1 2 3 4 5 6 7 8 9 10; do head -c 900000 /dev/zero > /tmp/$i || exit 1; done",
+        )
+        assert done.returncode == 1
+        assert "limit: the limit of 8 MiB for temporary files was reached" in done.stderr
     assert _pypm(folder, "run", "sh", "-c", "head -c 900000 /dev/zero > /tmp/x").returncode == 0

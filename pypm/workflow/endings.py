@@ -33,6 +33,7 @@ _LIMIT_HINTS = {
     "memory_bytes": "`--memory` sets the limit",
     "cpu_seconds": "`cpu-time` in [tool.pypm.sandbox.run] sets the limit",
     "file_size_bytes": "`file-size` in [tool.pypm.sandbox.run] sets the limit",
+    "temporary_size_bytes": "`tmp-size` in [tool.pypm.sandbox.run] sets the limit",
     "output_bytes": "`output` in [tool.pypm.sandbox.run] sets the limit",
 }
 _ASKED_FOR = frozenset(

@@ -54,8 +54,16 @@ def compile_policy(policy: Policy, machine: str) -> op.Plan:
         "environment": environment,
         "wall_clock_seconds": policy.limits.wall_clock_seconds,
         "terminal": policy.terminal is Terminal.PTY,
+        "temporary": tuple(_temporary(policy)),
         "outside": _outside(policy),
     }
+
+
+def _temporary(policy: Policy) -> Iterator[str]:
+    """The file systems in memory that the command may fill."""
+    yield from ("/dev/shm", "/tmp")  # noqa: S108 - the sandbox's own
+    if policy.home is not None:
+        yield policy.home
 
 
 def _init(policy: Policy) -> Iterator[op.Operation]:
@@ -68,10 +76,8 @@ def _init(policy: Policy) -> Iterator[op.Operation]:
     if policy.system:
         yield from system.operations(policy, INSIDE_ID)
     yield op.devices()
-    yield op.tmpfs("/dev/shm", size, SHARED_MEMORY_MODE)  # noqa: S108 - the sandbox's own
-    yield op.tmpfs("/tmp", size, SHARED_MEMORY_MODE)  # noqa: S108
-    if policy.home is not None:
-        yield op.tmpfs(policy.home, size, 0o700)
+    for path in _temporary(policy):
+        yield op.tmpfs(path, size, 0o700 if path == policy.home else SHARED_MEMORY_MODE)
     yield op.placeholders()
     guarded = _guarded(policy)
     if guarded:

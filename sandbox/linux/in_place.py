@@ -88,6 +88,7 @@ def compile_in_place(policy: Policy, machine: str, *, parent: str) -> op.Plan:
         "environment": dict(policy.environment),
         "wall_clock_seconds": policy.limits.wall_clock_seconds,
         "terminal": terminal,
+        "temporary": (),
         "outside": outside_limits(policy.limits),
         "private": {"parent": parent, "home": policy.home, "links": reach.links(policy)},
     }

@@ -125,7 +125,21 @@ def _run_payload(plan: Plan, context: Context, lifeline: int) -> int:
     os.close(go_write)
     if os.read(started_read, 1):
         return _SETUP_FAILED  # The payload has reported why.
-    return _reap(child, context, terminal=plan["terminal"])
+    code = _reap(child, context, terminal=plan["terminal"])
+    _tell_full(plan["temporary"], context)
+    return code
+
+
+def _tell_full(folders: tuple[str, ...], context: Context) -> None:
+    """Report a file system in memory that has no room left: who met that only knows of an `ENOSPC`."""
+    for folder in folders:
+        try:
+            state = os.statvfs(folder)
+        except OSError:
+            continue
+        if state.f_blocks and (state.f_bavail == 0 or (state.f_files and state.f_favail == 0)):
+            report.send(context.report, (report.FULL, state.f_blocks * state.f_frsize))
+            return
 
 
 def _close(descriptor: int) -> None:

@@ -200,6 +200,9 @@ def _supervise(
         for name, value in found.items():
             setattr(outcome, name, value)
         outcome.reached += outside.met_by_signal(outcome)
+    for record in told:
+        if record[0] == report.FULL:
+            outcome.reached += (("temporary_size_bytes", int(record[1]), 1),)
     return outcome
 
 

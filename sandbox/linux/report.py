@@ -23,6 +23,8 @@ UNSTARTED = "unstarted"
 """(UNSTARTED, errno): the set-up went well, the program could not be executed."""
 ENDED = "ended"
 """(ENDED, wait status)"""
+FULL = "full"
+"""(FULL, size in bytes): a file system in memory had no room left when the command had ended."""
 STOPPED = "stopped"
 """(STOPPED,): the command suspended itself on its terminal."""
 _MESSAGE_LIMIT = 1500

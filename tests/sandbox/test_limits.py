@@ -226,8 +226,20 @@ def test_a_file_that_grows_too_large_is_told() -> None:
 
 def test_the_temporary_folder_has_a_size() -> None:
     small = Policy(environment=ENVIRONMENT, temporary_size_bytes=MIB)
-    assert run(small, Command(argv=shell("head -c 2000000 /dev/zero >/tmp/x 2>/dev/null"))).code == 1
-    assert run(small, Command(argv=shell("head -c 900000 /dev/zero >/tmp/x"))).code == 0
+    status = run(small, Command(argv=shell("head -c 2000000 /dev/zero >/tmp/x 2>/dev/null")))
+    assert (status.code, status.limit) == (1, None)
+    assert [each.sentence for each in status.reached] == [
+        "the limit of 1 MiB for temporary files was reached"
+    ]
+    status = run(small, Command(argv=shell("head -c 900000 /dev/zero >/tmp/x")))
+    assert (status.code, status.reached) == (0, ())
+
+
+@pytest.mark.parametrize("folder", ["/dev/shm", "$HOME"])
+def test_every_folder_in_memory_that_is_full_is_told(folder: str) -> None:
+    small = Policy(environment=ENVIRONMENT, temporary_size_bytes=MIB, home="/home/u")
+    status = run(small, Command(argv=shell(f"head -c 2000000 /dev/zero >{folder}/x 2>/dev/null; exit 0")))
+    assert (status.code, [each.limit for each in status.reached]) == (0, ["temporary_size_bytes"])
 
 
 def test_stats_tell_of_the_whole_tree() -> None:
