@@ -205,6 +205,24 @@ def test_credentials_are_never_told(place: Place, monkeypatch: pytest.MonkeyPatc
     assert "s3cret" not in place.told
 
 
+def test_a_login_goes_to_no_index_that_a_project_calls_by_its_name(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYPM_INDEX_CORP_USERNAME", "user")
+    monkeypatch.setenv("PYPM_INDEX_CORP_PASSWORD", "s3cret")
+    index = f'[[tool.pypm.index]]\nname = "corp"\nurl = "{place.server.url}"\ndefault = true\n'
+    monkeypatch.delenv("PYPM_DEFAULT_INDEX")
+    with (place.root / "pyproject.toml").open("a") as stream:
+        stream.write(index)
+    assert place.pypm("lock") == 0, place.told
+    assert "warning: the login of the index `corp` is not sent to" in place.told
+    assert not [request for request in place.server.requests if "authorization" in request.headers]
+    monkeypatch.setenv("PYPM_INDEX_CORP_HOST", place.server.url.rpartition("/")[0])
+    assert place.pypm("lock", "--refresh") == 0, place.told
+    assert "warning" not in place.told
+    assert [request for request in place.server.requests if "authorization" in request.headers]
+
+
 # The lock ------------------------------------------------------------------------------------------------
 
 

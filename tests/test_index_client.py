@@ -12,7 +12,7 @@ import pytest
 
 from pypm.codec.simple import parse_page
 from pypm.errors import ConfigurationError, IndexAccessError
-from pypm.index.auth import Login, Logins, environment_login, origin, split_login
+from pypm.index.auth import Login, Logins, environment_login, is_login_for, origin, split_login
 from pypm.index.client import Client, NetworkSettings
 from pypm.index.transport import Resolver, certificates, is_inward
 from tests.support.index_server import Fault, IndexServer, make_wheel
@@ -356,3 +356,20 @@ def test_environment_logins() -> None:
     environ = {"PYPM_INDEX_MY_CO_USERNAME": "u", "PYPM_INDEX_MY_CO_PASSWORD": "p"}
     assert environment_login("my-co", environ) == Login(username="u", password="p")
     assert environment_login("other", environ) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "is_for"),
+    [
+        ("packages.corp.test", "https://packages.corp.test/simple", True),
+        ("packages.corp.test:8443", "https://packages.corp.test:8443/simple", True),
+        ("http://127.0.0.1:80", "http://127.0.0.1/simple", True),
+        ("packages.corp.test", "https://packages.corp.test:8443/simple", False),
+        ("packages.corp.test", "http://packages.corp.test/simple", False),
+        ("packages.corp.test", "https://evil.test/packages.corp.test", False),
+        ("", "https://evil.test/simple", False),
+    ],
+)
+def test_a_login_is_for_the_host_beside_it(host: str, url: str, is_for: bool) -> None:
+    assert is_login_for("corp", url, {"PYPM_INDEX_CORP_HOST": host}) is is_for
+    assert not is_login_for("corp", url, {})

@@ -84,12 +84,26 @@ class Logins:
 
 def environment_login(index_name: str, environ: Mapping[str, str]) -> Login | None:
     """Return what `PYPM_INDEX_<NAME>_USERNAME` and `..._PASSWORD` say for an index, or None."""
-    stem = "PYPM_INDEX_" + re.sub(r"[^A-Z0-9]", "_", index_name.upper())
+    stem = _stem(index_name)
     username = environ.get(f"{stem}_USERNAME")
     password = environ.get(f"{stem}_PASSWORD")
-    if username is None and password is None:
+    if not username and not password:
         return None
     return Login(username=username or "", password=password or "")
+
+
+def is_login_for(index_name: str, url: str, environ: Mapping[str, str]) -> bool:
+    """Whether `PYPM_INDEX_<NAME>_HOST` says that the login of this name goes to the host of `url`.
+
+    The name alone does not: any project can call an index of its own by it. A host is reached by HTTPS;
+    `http://` before it says otherwise.
+    """
+    host = environ.get(f"{_stem(index_name)}_HOST", "")
+    return bool(host) and origin(host if "://" in host else f"https://{host}") == origin(url)
+
+
+def _stem(index_name: str) -> str:
+    return "PYPM_INDEX_" + re.sub(r"[^A-Z0-9]", "_", index_name.upper())
 
 
 def _read_netrc(environ: Mapping[str, str]) -> netrc.netrc | None:

@@ -18,12 +18,13 @@ from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError, UsageError
 from pypm.files import make_own_folder, remove_tree, storage_errors
-from pypm.model.project import DEFAULT_INDEX_NAME, Index, Project
+from pypm.model.project import DEFAULT_INDEX_NAME, DEFAULT_INDEX_URL, Index, Project
 from pypm.paths import Cache, environment_folder, lock_file, project_file, user_configuration_file
 from pypm.workflow.report import Reporter
 from pypm.workflow.settings import Settings, without_login
 
 if TYPE_CHECKING:
+    from pypm.index.auth import Login
     from pypm.index.client import Client
     from pypm.model.target import Interpreter
     from pypm.workflow.stages import Stages
@@ -226,24 +227,38 @@ class Context:
     @cached_property
     def client(self) -> Client:
         """The network client; offline it refuses every request."""
-        from pypm.index.auth import Login
         from pypm.index.client import Client, NetworkSettings
 
-        logins = {}
-        for index in self.indexes:
-            prefix = f"PYPM_INDEX_{index.name.upper().replace('-', '_')}_"
-            username = os.environ.get(prefix + "USERNAME", "")
-            password = os.environ.get(prefix + "PASSWORD", "")
-            if username or password:
-                logins[index.url] = Login(username=username, password=password)
         mirror = self.settings.default_index
         return Client(
             NetworkSettings(
                 offline=self.settings.offline,
                 login_urls=(*self.settings.login_urls, *((mirror,) if mirror else ())),
-                logins=logins,
+                logins=self._logins(),
             )
         )
+
+    def _logins(self) -> dict[str, Login]:
+        """The environment's logins by index URL, for indexes whose address or host the user named."""
+        from pypm.index.auth import environment_login, is_login_for
+
+        mirror = self.settings.default_index
+        named = {DEFAULT_INDEX_URL, *(index.url for index in self.settings.indexes)}
+        named |= {without_login(mirror)} if mirror else set()
+        logins = {}
+        for index in self.indexes:
+            login = environment_login(index.name, os.environ)
+            if login is None:
+                continue
+            if index.url in named or is_login_for(index.name, index.url, os.environ):
+                logins[index.url] = login
+            else:
+                self.reporter.warn(
+                    f"the login of the index `{index.name}` is not sent to `{index.url}`:"
+                    " the project names this address, and nobody else does",
+                    hint="say which host the login is for, by the variable `PYPM_INDEX_..._HOST` beside it",
+                )
+        return logins
 
     def _with_settings(self, project: Project) -> Project:
         settings = self.settings
