@@ -171,3 +171,13 @@ def test_a_script_has_no_lock(server: IndexServer, tmp_path: Path, capfd: pytest
     Path("x.py").write_text(SCRIPT)
     assert main(["run", "--frozen", "x.py"]) == 2
     assert "has no lock" in capfd.readouterr().err
+
+
+def test_where_the_user_wants_signatures_a_script_does_not_run(
+    server: IndexServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("x.py").write_text(SCRIPT)
+    monkeypatch.setenv("PYPM_ALLOWED_SIGNERS", "signers")
+    assert main(["run", "x.py"]) == 3
+    assert "no lock that somebody could have signed" in capfd.readouterr().err
+    assert not server.requests

@@ -82,9 +82,10 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
     context.without_grants = request.without_grants
     if not plans.has_inline_metadata(request.words, module=request.module):
         return _run(context, request, _preparation(request))
-    from pypm.workflow.scripts import open_script, require_no_lock
+    from pypm.workflow.scripts import open_script, require_no_lock, require_no_signature
 
     require_no_lock(request.words[0], locked=request.locked, frozen=request.frozen)
+    require_no_signature(context, request.words[0])
     with open_script(context, Path(request.words[0])) as script:
         words = (str(script.path), *request.words[1:])
         return _run(script, replace(request, words=words), replace(_preparation(request), lock=script.lock()))

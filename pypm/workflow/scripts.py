@@ -15,7 +15,7 @@ from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.codec.pyproject import content_hash
 from pypm.codec.script import parse_script
 from pypm.digest import content_digest
-from pypm.errors import PypmError, UsageError
+from pypm.errors import IntegrityError, PypmError, UsageError
 from pypm.files import storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.project import Project
@@ -131,4 +131,18 @@ def require_no_lock(script: str, *, locked: bool, frozen: bool) -> None:
             f"`{script}` brings its own requirements (PEP 723) and has no lock, so `{flag}` means nothing",
             reference="script-without-lock",
             hint=f"leave `{flag}` out; an exact set of versions needs a project",
+        )
+
+
+def require_no_signature(context: Context, script: str) -> None:
+    """Refuse a script on a machine whose user lets nothing in that is not signed.
+
+    Raises:
+        IntegrityError: the user, not the project, says who may sign.
+    """
+    if context.settings.allowed_signers is not None:
+        raise IntegrityError(
+            f"`{script}` brings its own requirements (PEP 723), and no lock that somebody could have signed",
+            reference="script-not-signed",
+            hint="your own settings name `allowed-signers`: what a script needs belongs into a signed lock",
         )

@@ -120,6 +120,7 @@ IFF_UP = 0x1
 TIOCSCTTY = 0x540E
 TIOCSTI = 0x5412
 TIOCLINUX = 0x541C
+TIOCSETD = 0x5423
 
 # asm-generic/resource.h, the same on x86_64 and aarch64
 RLIMIT_CPU = 0

@@ -4,7 +4,8 @@ The policy allows names, but whoever owns a name decides where it points. A name
 itself, at its cloud's metadata service or into its private network would turn the allow-list into a way in,
 so such addresses are dialled only where the policy lists the address itself, or its network.
 
-Source: the IANA special-purpose address registries (RFC 6890), RFC 6052 and RFC 3056 for embedded IPv4.
+Source: the IANA special-purpose address registries (RFC 6890); RFC 6052, RFC 8215, RFC 2765, RFC 3056 and
+RFC 5214 for embedded IPv4.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
         ("10.0.0.0/8", "private"),
         ("100.64.0.0/10", "private"),
         ("127.0.0.0/8", "loopback"),
+        ("168.63.129.16/32", "platform's"),  # public by its number; Azure's host serves its machines there
         ("169.254.0.0/16", "link-local"),
         ("172.16.0.0/12", "private"),
         ("192.0.0.0/24", "reserved"),
@@ -32,15 +34,25 @@ _SPECIAL: tuple[tuple[Network, str], ...] = tuple(
         ("::/128", "this host"),
         ("::1/128", "loopback"),
         ("100::/64", "reserved"),
+        ("2001::/32", "tunnelled"),  # Teredo holds two IPv4 addresses, one of them disguised
         ("fc00::/7", "private"),
         ("fe80::/10", "link-local"),
         ("fec0::/10", "private"),
         ("ff00::/8", "multicast"),
     )
 )
-_NAT64 = IPv6Network("64:ff9b::/96")
-_COMPATIBLE = IPv6Network("::/96")
+_LAST_32_BITS = tuple(
+    IPv6Network(text)
+    for text in (
+        "::/96",  # IPv4-compatible
+        "::ffff:0:0:0/96",  # IPv4-translated
+        "64:ff9b::/96",  # NAT64
+        "64:ff9b:1::/96",  # NAT64 of a network's own
+    )
+)
 _6TO4 = IPv6Network("2002::/16")
+_ISATAP = (0x00005EFE, 0x02005EFE)
+"""The first half of the interface's identifier; the second is an IPv4 address."""
 
 
 class Reach:
@@ -77,7 +89,8 @@ def _embedded(address: Address) -> IPv4Address | None:
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     number = int(address)
-    if address in _NAT64 or (address in _COMPATIBLE and number > 1):
+    is_isatap = number >> 32 & 0xFFFFFFFF in _ISATAP
+    if number > 1 and (is_isatap or any(address in network for network in _LAST_32_BITS)):
         return IPv4Address(number & 0xFFFFFFFF)
     if address in _6TO4:
         return IPv4Address(number >> 80 & 0xFFFFFFFF)

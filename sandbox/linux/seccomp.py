@@ -62,7 +62,7 @@ PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0x40000, 0xFFFFFFFF)
 CONDITIONAL: tuple[tuple[str, int, tuple[Test, ...]], ...] = (
     ("unshare", errno.EPERM, (HasBits(0, c.ANY_NAMESPACE | c.CLONE_NEWTIME),)),
     ("clone", errno.EPERM, (HasBits(0, c.ANY_NAMESPACE),)),
-    ("ioctl", errno.EPERM, (IsOneOf(1, (c.TIOCSTI, c.TIOCLINUX)),)),
+    ("ioctl", errno.EPERM, (IsOneOf(1, (c.TIOCSTI, c.TIOCLINUX, c.TIOCSETD)),)),
     ("socket", errno.EAFNOSUPPORT, (IsNoneOf(0, (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)),)),
     ("socket", errno.EPROTONOSUPPORT, (IsOneOf(0, (AF_NETLINK,)), IsNoneOf(2, (NETLINK_ROUTE,)))),
     ("personality", errno.EPERM, (IsNoneOf(0, PERSONALITIES),)),

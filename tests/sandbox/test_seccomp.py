@@ -74,6 +74,7 @@ def test_conditions(machine: str) -> None:
     for high in (0, 1 << 32, 0xFFFFFFFF << 32):
         assert call(machine, "ioctl", 0, high | c.TIOCSTI) == errno.EPERM
         assert call(machine, "ioctl", 0, high | c.TIOCLINUX) == errno.EPERM
+        assert call(machine, "ioctl", 0, high | c.TIOCSETD) == errno.EPERM
     assert call(machine, "fchmod", 3, 0o755) == 0
     assert call(machine, "fchmod", 3, 0o4755) == errno.EPERM
     assert call(machine, "openat", 0, 0, 0, 0o4755) == 0  # Without O_CREAT the mode is noise.

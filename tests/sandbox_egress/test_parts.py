@@ -147,6 +147,8 @@ def test_wildcards_cannot_take_addresses_without_end() -> None:
         *("169.254.169.254", "224.0.0.1", "255.255.255.255", "192.0.0.192"),
         *("::", "::1", "fe80::1", "fe80::1%1", "fd00:ec2::254", "ff02::1", "fec0::1"),
         *("::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::1"),
+        *("168.63.129.16", "::ffff:168.63.129.16", "64:ff9b:1::a00:1", "::ffff:0:127.0.0.1"),
+        *("2001:db8::5efe:10.0.0.1", "2001:db8::200:5efe:169.254.169.254", "2001:0:4136:e378::1"),
     ],
 )
 def test_addresses_that_no_name_may_point_at(address: str) -> None:
@@ -154,7 +156,15 @@ def test_addresses_that_no_name_may_point_at(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["8.8.8.8", "172.32.0.1", "2606:4700::1111", "64:ff9b::808:808", "2002:808:808::1"]
+    "address",
+    [
+        "8.8.8.8",
+        "172.32.0.1",
+        "2606:4700::1111",
+        "64:ff9b::808:808",
+        "2002:808:808::1",
+        "64:ff9b:1::c612:100",
+    ],
 )
 def test_addresses_that_names_may_point_at(address: str) -> None:
     assert Reach().refusal(address, 443) is None
