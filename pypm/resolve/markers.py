@@ -227,6 +227,13 @@ class Markers:
         variable, cuts, children = self.diagram.parts(node)
         return cuts[0] if variable == PYTHON and children[0] == FALSE else None
 
+    def python_ceiling(self, node: int) -> Cut | None:
+        """Return the cut from which on the node is false for every Python; None when there is none."""
+        if node <= TRUE:
+            return None
+        variable, cuts, children = self.diagram.parts(node)
+        return cuts[-1] if variable == PYTHON and children[-1] == FALSE else None
+
     def without_extras(self, node: int) -> int:
         """Return the node as it is when no `extra` is asked for."""
         found = self._plain.get(node)

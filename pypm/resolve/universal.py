@@ -71,6 +71,10 @@ class UniversalSolver:
         self.packages = Packages(provider, self.lowering, inputs.project)
         self.batches = self.lowering.root_batches()
         self.universe = universe_of(inputs, self.markers)
+        self._pythons = (
+            self.markers.python_floor(self.universe),
+            self.markers.python_ceiling(self.universe),
+        )
         self._selection = Selection(inputs, self.markers, self.lowering)
         self._coverage = Coverage(self.markers)
         self._platforms = PlatformForks(inputs, self.markers, self._coverage, self.packages, self.batches)
@@ -191,7 +195,7 @@ class UniversalSolver:
         parts = self._for_python(fork, number, bit, from_metadata=False)
         if parts is not None:
             return parts
-        if not self._has_files(fork, candidate):
+        if not self._has_files(candidate):
             fork.engine.refuse(number, bit, NO_FILES)
             return []
         if self.inputs.environment is None and fork.forced != (number, bit):
@@ -234,12 +238,14 @@ class UniversalSolver:
         below = diagram.difference(fork.region, above)
         return [fork.part(below), fork.part(above)]
 
-    def _has_files(self, fork: Fork, candidate: Candidate) -> bool:
+    def _has_files(self, candidate: Candidate) -> bool:
         if not candidate.wheels and not candidate.sdists:
             return True  # A source tree, or an address that only building can judge.
         if self.inputs.environment is not None:
             return fits_target(candidate, self.inputs.environment)
-        return self._coverage.has_python(candidate, self.markers.python_floor(fork.region))
+        # Of all that the project admits, not of this region: that a release has no wheel yet for the newest
+        # Python is no reason to give that Python an older release, or to find no answer.
+        return self._coverage.has_python(candidate, *self._pythons)
 
     def _announce(self, fork: Fork, number: int, bit: int) -> None:
         """Announce metadata that will be wanted: this version's, and more the more often versions fail."""

@@ -57,10 +57,10 @@ class Coverage:
         self._markers = markers
         self._platforms: dict[str, int] = {}
 
-    def has_python(self, candidate: Candidate, floor: Cut | None) -> bool:
-        """Tell whether an sdist, or a wheel for a Python at or above `floor`, exists."""
+    def has_python(self, candidate: Candidate, floor: Cut | None, ceiling: Cut | None) -> bool:
+        """Tell whether an sdist, or a wheel for some Python between two cuts, exists."""
         return bool(candidate.sdists) or any(
-            _python_reaches(file.filename, floor) for file in candidate.wheels
+            _serves_python(file.filename, floor, ceiling) for file in candidate.wheels
         )
 
     def platforms(self, candidate: Candidate) -> int:
@@ -105,24 +105,24 @@ class Coverage:
 
 
 @cache
-def _python_reaches(filename: str, floor: Cut | None) -> bool:
-    """Tell whether a wheel can be used on some Python at or above the floor."""
+def _serves_python(filename: str, floor: Cut | None, ceiling: Cut | None) -> bool:
+    """Tell whether a wheel can be used on some Python between two cuts; a tag without a meaning here can."""
     sets = tag_sets(filename)
     if sets is None:
         return False
-    if floor is None:
-        return True
     pythons, abis, _ = sets
-    series = tuple(floor[0][:2])
+    series = tuple(floor[0][:2]) if floor is not None else ()
     for tag in pythons:
         digits = tag.lstrip("abcdefghijklmnopqrstuvwxyz")
         name = tag[: len(tag) - len(digits)]
-        if not digits.isdigit():
+        if not digits.isdigit() or name not in ("py", "cp", "pp"):
             return True
         version = release_key((int(digits[0]), int(digits[1:] or 0)))
-        if len(digits) == 1 or "abi3" in abis or "none" in abis:
+        if ceiling is not None and (version, 0) >= ceiling:
+            continue
+        if len(digits) == 1 or "abi3" in abis or "abi3t" in abis or (name == "py" and "none" in abis):
             # Later Pythons of the same major version can use it.
-            if int(digits[0]) >= series[0] or name not in ("py", "cp"):
+            if version[0] >= (*series, 0)[0]:
                 return True
         elif version >= series:
             return True
