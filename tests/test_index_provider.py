@@ -347,7 +347,7 @@ def test_a_server_without_ranges_gives_the_wheel(server: IndexServer, ground: Gr
 
 def test_metadata_of_another_package_is_refused(server: IndexServer, ground: Ground) -> None:
     server.add("demo", replace(make_wheel("other", "1.0"), filename="demo-1.0-py3-none-any.whl"))
-    with pytest.raises(Unavailable, match=r"other 1\.0"):
+    with pytest.raises(Unavailable, match=r"^has no usable metadata: .* says that it is other 1\.0"):
         requirements(ground.provider(server))
 
 
@@ -376,7 +376,7 @@ def test_a_static_project_in_an_sdist(server: IndexServer, ground: Ground) -> No
 def test_an_sdist_that_must_be_built(server: IndexServer, ground: Ground) -> None:
     sdist = make_sdist("demo", "1.0", requires=["wrong"], dynamic=["Requires-Dist"])
     server.add("demo", sdist)
-    with pytest.raises(Unavailable, match="only a build"):
+    with pytest.raises(Unavailable, match=r"^needs a build to tell what it requires, and builds are off"):
         requirements(ground.provider(server))
     built: list[bytes] = []
 

@@ -127,6 +127,26 @@ class TestEnvironment:
             resolve(macos, MemoryProvider(universe))
 
 
+class TestWheels:
+    def test_a_release_without_a_wheel_for_the_newest_python_serves_its_fork_too(self) -> None:
+        universe = {
+            "a": {"1.0": release(sdist=False, wheel_tags=("cp310-cp310-any", "cp311-cp311-any"))},
+            "b": {"1.0": release(), "2.0": release(requires_python=">=3.12")},
+        }
+        assert pins(resolve(question("a", "b"), MemoryProvider(universe))) == ["a==1.0", "b==1.0", "b==2.0"]
+
+    @pytest.mark.parametrize("tag", ["cp39-cp39-any", "cp313-cp313-any", "cp313-abi3-any", "cp312-none-any"])
+    def test_a_wheel_is_for_a_python_that_the_project_admits(self, tag: str) -> None:
+        universe = {
+            "a": {
+                "2.0": release(sdist=False, wheel_tags=(tag,)),
+                "1.0": release(sdist=False, wheel_tags=("cp310-cp310-any",)),
+            }
+        }
+        inputs = replace(question("a"), requires_python=SpecifierSet(">=3.10,<3.12"))
+        assert pins(resolve(inputs, MemoryProvider(universe))) == ["a==1.0"]
+
+
 class TestEdges:
     def test_edges_say_version_extras_and_condition(self) -> None:
         universe = {

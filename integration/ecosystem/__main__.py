@@ -14,6 +14,7 @@ from typing import Any
 from integration.ecosystem.contest import Result, Terms, contest, solver_seconds
 from integration.ecosystem.pins import BETTER, count, differences, reasons
 from integration.ecosystem.question import Question, read_folder
+from integration.ecosystem.second import accepts, newer_and_older
 from integration.scenarios.model import read_toml
 
 HEAD = ("project", "packages", "forks", "pins", "ours s", "uv s", "ratio", "peak MB", "uv MB", "solver s")
@@ -97,7 +98,23 @@ def judged(question: Question, terms: Terms, *, peer: bool, better: Mapping[str,
                     row.explained[said] = known[name]
                 else:
                     row.unexplained.append(said)
+            if row.unexplained:
+                _look_again(row, terms)
     return row
+
+
+def _look_again(row: Row, terms: Terms) -> None:
+    """Explain what is left when the peer accepts our pins too, and they are the newer ones."""
+    assert row.ours.pins is not None
+    assert row.theirs is not None
+    assert row.theirs.pins is not None
+    newer, older = newer_and_older(row.ours.pins, row.theirs.pins)
+    if newer > older and accepts(row.question, terms, row.ours):
+        reason = (
+            f"uv locks all of our pins too, as constraints; {newer} are newer than its own, {older} older"
+        )
+        row.explained.update(dict.fromkeys(row.unexplained, reason))
+        row.unexplained.clear()
 
 
 def _options() -> argparse.Namespace:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from integration.ecosystem.pins import Pins, our_pins, their_pins
+from integration.ecosystem.pins import Pins, our_constraints, our_pins, their_pins
 from integration.ecosystem.question import Question
 from integration.peers import PYPM, uv, uv_environment
 
@@ -52,6 +52,8 @@ class Result:
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     pins: Pins | None = None
+    constraints: list[str] = field(default_factory=list)
+    """The pins as requirements with markers, of our lock."""
     forks: int = 0
     trouble: str = ""
 
@@ -69,6 +71,7 @@ def ours(question: Question, terms: Terms, result: Result) -> None:
         argv = (*start, "lock", *terms.options())
         if _run(argv, folder, {}, terms, result):
             result.pins, result.forks = our_pins(folder)
+            result.constraints = our_constraints(folder)
 
 
 def theirs(question: Question, terms: Terms, result: Result) -> None:

@@ -24,6 +24,16 @@ def our_pins(folder: Path) -> tuple[Pins, int]:
     return _gathered(rows), len(lock.get("forks", ()))
 
 
+def our_constraints(folder: Path) -> list[str]:
+    """Return the pins of pypm.lock as constraints, each with where it holds."""
+    rows = read_toml(folder / "pypm.lock").get("packages", ())
+    return [
+        f"{row['name']}=={row['version']}" + (f" ; {row['marker']}" if "marker" in row else "")
+        for row in rows
+        if "version" in row and "index" in row
+    ]
+
+
 def their_pins(folder: Path) -> tuple[Pins, int]:
     """Return the pins of uv.lock, without the project itself, and the number of fork regions."""
     lock = read_toml(folder / "uv.lock")

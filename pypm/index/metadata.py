@@ -104,7 +104,8 @@ class MetadataReader:
         """Return the metadata of a candidate that has files.
 
         Raises:
-            Unavailable: it is malformed or of another package, or only a build would tell, which is off.
+            Unavailable: it is malformed or of another package, or only a build would tell, which is off. The
+                reason follows the name and version in a sentence.
             IndexAccessError: the index could not be asked.
             IntegrityError: the index sent other bytes than its page announces.
         """
@@ -125,7 +126,7 @@ class MetadataReader:
                 problem = f"`{sdist.filename}` " + (
                     "is gone from the index" if missing else f"is bad: {error}"
                 )
-        raise Unavailable(f"{candidate.name} {candidate.version} has no usable metadata: {problem}")
+        raise Unavailable(f"has no usable metadata: {problem}")
 
     def _of_wheel(self, wheel: IndexFile) -> CoreMetadata:
         if wheel.url.startswith("file:"):
@@ -217,7 +218,7 @@ class MetadataReader:
             return static
         if self._build_metadata is None:
             raise Unavailable(
-                f"only a build would tell what {candidate.name} {candidate.version} needs",
+                "needs a build to tell what it requires, and builds are off",
                 hint="allow builds, or choose a version that has wheels",
             )
         content = self._build_metadata(candidate, archive)

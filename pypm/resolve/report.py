@@ -274,6 +274,7 @@ def _plural(reason: str) -> str:
         ("was ", "were "),
         ("has ", "have "),
         ("requires ", "require "),
+        ("needs ", "need "),
         ("is a ", "are "),
     ):
         if reason.startswith(singular):
