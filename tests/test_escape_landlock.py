@@ -14,7 +14,8 @@ import pytest
 
 import sandbox
 from integration.escape import less
-from integration.escape.harness import Arena, attacks, attempt
+from integration.escape.arena import Arena
+from integration.escape.harness import attacks, attempt
 
 QUICK = {
     "home_secrets": "denied",

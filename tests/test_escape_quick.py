@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import sandbox
-from integration.escape.harness import Arena, Check, Result, attacks, attempt, read
+from integration.escape.arena import Arena
+from integration.escape.harness import Check, Result, attacks, attempt, attempt_all, read, split
 
 QUICK = (
     "device_attributes",
@@ -63,6 +64,28 @@ def test_the_attack_is_denied_and_its_neighbour_works(arena: Arena, name: str) -
     assert result.verdict == "denied"
 
 
+@pytest.mark.parametrize("way", ["build", "editable", "hook"])
+def test_several_attacks_come_in_by_a_build_and_by_a_plugin(arena: Arena, way: str) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    chosen = attacks(["home_secrets", "pid1_tells", "kernel_surface"])
+    results = list(attempt_all(arena, chosen, way))
+    wrong = [
+        check for result in results for check in result.checks if check.verdict not in ("denied", "works")
+    ]
+    assert not wrong
+    assert [(result.attack, result.way, result.verdict) for result in results] == [
+        (name, way, "denied") for name in ("home_secrets", "pid1_tells", "kernel_surface")
+    ]
+
+
+def test_what_several_attacks_print_is_told_apart_and_one_that_is_missing_is_silent() -> None:
+    printed = b"@begin|a|\n@denied|x|1\n@done||\n@begin|b|\n@escaped|x|2\n"
+    found = split(printed, ["a", "b", "c"])
+    verdicts = {name: [check.verdict for check in checks] for name, checks in found.items()}
+    assert verdicts == {"a": ["denied"], "b": ["escaped", "silent"], "c": ["silent"]}
+
+
 def test_every_attack_tells_what_why_and_from_where() -> None:
     for attack in attacks():
         assert attack.__doc__ is not None and "Source:" in attack.__doc__, attack.__name__
@@ -72,8 +95,8 @@ def test_every_attack_tells_what_why_and_from_where() -> None:
 def test_an_attack_that_dies_on_its_way_is_no_denial() -> None:
     checks = read(b"@denied|one|x\r\nTraceback (most recent call last)")
     assert [check.verdict for check in checks] == ["denied", "silent"]
-    assert Result(attack="a", rung="run", checks=checks, seconds=0.0).verdict == "silent"
-    assert Result(attack="a", rung="run", checks=read(b""), seconds=0.0).verdict == "silent"
+    assert Result(attack="a", way="run", checks=checks, seconds=0.0).verdict == "silent"
+    assert Result(attack="a", way="run", checks=read(b""), seconds=0.0).verdict == "silent"
 
 
 @pytest.mark.parametrize(
@@ -87,4 +110,4 @@ def test_an_attack_that_dies_on_its_way_is_no_denial() -> None:
 )
 def test_the_worst_check_decides(verdicts: tuple[str, ...], expected: str) -> None:
     checks = tuple(Check(verdict=verdict, name="x", detail="") for verdict in verdicts)
-    assert Result(attack="a", rung="run", checks=checks, seconds=0.0).verdict == expected
+    assert Result(attack="a", way="run", checks=checks, seconds=0.0).verdict == expected

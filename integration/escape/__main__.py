@@ -8,11 +8,24 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from integration.escape.harness import WAYS, Arena, Result, attacks, attempt, lets_in
+from integration.escape.arena import Arena
+from integration.escape.harness import (
+    Result,
+    attacks,
+    attempt,
+    attempt_all,
+    attempt_under_bubblewrap,
+    lets_in,
+)
+from integration.escape.ways import WAYS
 from integration.peers import bubblewrap
+
+_PEER = "bwrap"
 
 
 def main() -> int:
@@ -20,32 +33,67 @@ def main() -> int:
     options = _parser().parse_args()
     if options.user and os.geteuid() != 0:
         raise SystemExit("only root can attack as somebody else")
-    peer = bubblewrap() if options.peer == "bwrap" else None
-    place = Path(tempfile.mkdtemp(prefix="escape-", dir="/tmp"))
-    place.chmod(0o755)
-    arena = Arena(place=place, user=options.user, landlock=options.landlock)
-    results: list[Result] = []
-    try:
-        arena.make()
-        for attack in attacks(options.attack):
-            found = [attempt(arena, attack, way) for way in options.via or ["run"] if lets_in(attack, way)]
-            if peer is not None and lets_in(attack, "bwrap") and not hasattr(attack, "outside"):
-                found.append(attempt(arena, attack, "bwrap", peer))
-            results += found
-            if not options.json:
-                _print(found, landlock=options.landlock, verbose=options.verbose)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-    own = [result for result in results if result.rung != "bwrap"]
+    attacks(options.attack)
+    peer = bubblewrap() if options.peer else None
+    ways = (*(options.via or WAYS), *([_PEER] if peer else []))
+    turns = [
+        _Turn(
+            way=way,
+            names=tuple(options.attack),
+            user=options.user,
+            landlock=options.landlock,
+            alone=options.alone,
+            peer=peer,
+        )
+        for way in ways
+    ]
+    with ProcessPoolExecutor(max_workers=options.jobs) as pool:
+        results = [result for found in pool.map(_let_in, turns) for result in found]
+    order = {name: place for place, name in enumerate(ways)}
+    results.sort(key=lambda result: (result.attack, order[result.way]))
+    own = [result for result in results if result.way != _PEER]
     failed = [result for result in own if result.verdict not in ("denied", "less")]
+    weaker = sum(result.verdict == "less" for result in own)
     if options.json:
         print(json.dumps([{**asdict(result), "verdict": result.verdict} for result in results], indent=1))
-    weaker = sum(result.verdict == "less" for result in own)
+    elif options.less:
+        print("\n".join(_less_table(own)))
+    else:
+        print("\n".join(_lines(results, ways, verbose=options.verbose)))
     told = f"{len(own) - len(failed)} passed, {len(failed)} failed" + (
         f"; in {weaker} of those that passed the rung promises less, as stated" if weaker else ""
     )
-    print(told, file=sys.stderr if options.json else None)
+    print(told, file=sys.stderr if options.json or options.less else None)
     return 1 if failed else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """All attacks by one way, in an arena of their own."""
+
+    way: str
+    names: tuple[str, ...]
+    user: str | None
+    landlock: bool
+    alone: bool
+    peer: Path | None
+
+
+def _let_in(turn: _Turn) -> list[Result]:
+    place = Path(tempfile.mkdtemp(prefix="escape-", dir="/tmp"))
+    place.chmod(0o755)
+    arena = Arena(place=place, user=turn.user, landlock=turn.landlock)
+    try:
+        arena.make()
+        chosen = attacks(turn.names)
+        if turn.way == _PEER and turn.peer is not None:
+            able = [each for each in chosen if lets_in(each, _PEER) and not hasattr(each, "outside")]
+            return [attempt_under_bubblewrap(arena, each, turn.peer) for each in able]
+        if turn.alone:
+            return [attempt(arena, each, turn.way) for each in chosen if lets_in(each, turn.way)]
+        return list(attempt_all(arena, chosen, turn.way))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,31 +101,50 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("attack", nargs="*", help="only these")
     add("--as", dest="user", metavar="USER", help="as this user; only root can say so")
-    add("--via", action="append", choices=WAYS, help="how the attacker gets in (default: run)")
-    add("--landlock", action="store_true", help="under the weaker isolation")
-    add("--peer", choices=("bwrap",), help="the same attacks against bubblewrap with its usual flags")
+    add("--via", action="append", choices=WAYS, help="how the attacker gets in (default: all ways)")
+    add("--landlock", action="store_true", help="under the weaker rung, where namespaces are denied")
+    add("--peer", choices=(_PEER,), help="the same attacks against bubblewrap with its usual flags")
+    add("--alone", action="store_true", help="each attack in a sandbox of its own, harmless or not")
+    add("--jobs", type=int, default=2, metavar="N", help="ways that are tried at the same time (default: 2)")
+    add("--less", action="store_true", help="print the table of what the rung does not deny, by name")
     add("--json", action="store_true")
     add("-v", "--verbose", action="store_true", help="every check, not only those that failed")
     return parser
 
 
-def _print(results: list[Result], *, landlock: bool, verbose: bool) -> None:
+def _lines(results: Sequence[Result], ways: Sequence[str], *, verbose: bool) -> Iterator[str]:
+    """One line an attack, one column a way; below it what failed or is less."""
+    yield " ".join([f"{'attack':24}", *(f"{way:9}" for way in ways)]).rstrip()
+    for attack in dict.fromkeys(result.attack for result in results):
+        by_way = {result.way: result for result in results if result.attack == attack}
+        cells = [by_way[way].verdict if way in by_way else "-" for way in ways]
+        yield " ".join([f"{attack:24}", *(f"{cell:9}" for cell in cells)]).rstrip()
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for way, result in by_way.items():
+            for check in result.checks:
+                if check.verdict == "less":
+                    reasons.setdefault((check.detail, check.name), []).append(way)
+                elif verbose or (check.verdict not in ("denied", "works") and way != _PEER):
+                    yield f"    {way}: {check.verdict}: {check.name}: {check.detail}"
+        for reason in dict.fromkeys(reason for reason, _ in reasons):
+            names = [name for told, name in reasons if told == reason]
+            yield f"    less: {reason}: {', '.join(names)}"
+
+
+def _less_table(results: Sequence[Result]) -> Iterator[str]:
+    """What the rung does not deny, and what is missing there: attack, checks, ways, reason."""
+    rows: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for result in results:
-        rung = "bwrap" if result.rung == "bwrap" else "landlock" if landlock else "namespaces"
-        print(
-            f"{result.attack:26} {rung:10} {result.rung:6} {result.verdict:8} {result.seconds:5.1f} s",
-            flush=True,
-        )
-        reasons: dict[str, list[str]] = {}
         for check in result.checks:
             if check.verdict == "less":
-                reasons.setdefault(check.detail, []).append(check.name)
-        for reason, names in reasons.items():
-            print(f"    less     {reason}: {', '.join(dict.fromkeys(names))}")
-        for check in result.checks:
-            expected = check.verdict in ("denied", "works", "less")
-            if verbose or (not expected and result.rung != "bwrap"):
-                print(f"    {check.verdict:8} {check.name}: {check.detail}")
+                names, ways = rows.setdefault((result.attack, check.detail), ([], []))
+                names.append(check.name)
+                ways.append(result.way)
+    yield "| attack | checks | by | why |"
+    yield "|---|---|---|---|"
+    for (attack, reason), (names, ways) in sorted(rows.items()):
+        told = ", ".join(dict.fromkeys(names))
+        yield f"| `{attack}` | {told} | {', '.join(dict.fromkeys(ways))} | {reason} |"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ Source: PEP 517, PEP 660.
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,8 @@ def relocate(wheel: Path, copy: str, place: str) -> None:
     import io
     import zipfile
 
+    if not stat.S_ISREG(wheel.lstat().st_mode):
+        return  # Whoever takes the wheel refuses it; a FIFO would be waited for until then.
     relocated = wheel.with_name(wheel.name + ".relocated")
     rows: dict[str, list[str]] = {}
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(relocated, "w", zipfile.ZIP_DEFLATED) as new:

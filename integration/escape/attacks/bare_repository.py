@@ -9,7 +9,7 @@ import subprocess
 
 from attempt import works
 
-WAYS = ("run", "hook")
+WAYS = ("run",)
 _PLANT = "mkdir -p objects refs; echo 'ref: refs/heads/main' > HEAD; printf '[core]\\n\\trepositoryformatversion = 0\\n\\tbare = false\\n\\tworktree = .\\n\\tfsmonitor = \"touch ../git-owned; false\"\\n' > config"
 
 
@@ -23,9 +23,9 @@ def outside(arena, way):
     bad = (arena.place / "git-owned").exists()
     shutil.rmtree(project)
     (arena.place / "git-owned").unlink(missing_ok=True)
-    return arena.enter(
-        "run", "bare_repository", ()
-    ) + b"@%s|a command of the planted repository|ran outside\n" % (b"escaped" if bad else b"denied")
+    return way.enter(["bare_repository"]) + b"@%s|a command of the planted repository|ran outside\n" % (
+        b"escaped" if bad else b"denied"
+    )
 
 
 def inside():

@@ -12,8 +12,8 @@ WAYS = ("run", "shell")
 
 
 def outside(arena, way):
-    if way == "shell":
-        return arena.enter("shell", "callers_terminal", ())
+    if way.name == "shell":
+        return way.enter(["callers_terminal"])
     return arena.type([*arena.pypm, "run", *arena.inner("callers_terminal")], "")
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from attempt import PROJECT, call, compiled, denied, run, works
+from attempt import PLACE, call, compiled, denied, run, works
 
 _FOLDER = "left"
 _OLD = r"""
@@ -28,20 +28,20 @@ int main(int n, char **v) {
 
 
 def afterwards(arena):
-    for folder in (arena.project / _FOLDER, arena.place / "built" / _FOLDER):
-        for path in folder.rglob("*") if folder.exists() else ():
-            mode = path.lstat().st_mode
-            bad = (
-                bool(mode & 0o4000)
-                or stat.S_ISCHR(mode)
-                or stat.S_ISBLK(mode)
-                or (bool(mode & 0o2000) and path.is_file())
-            )
-            yield f"{path.name} on the host", bad
+    folder = arena.project / "src" / _FOLDER
+    for path in folder.rglob("*") if folder.exists() else ():
+        mode = path.lstat().st_mode
+        bad = (
+            bool(mode & 0o4000)
+            or stat.S_ISCHR(mode)
+            or stat.S_ISBLK(mode)
+            or (bool(mode & 0o2000) and path.is_file())
+        )
+        yield f"{path.name} on the host", bad
 
 
 def inside():
-    folder = PROJECT / _FOLDER
+    folder = PLACE / _FOLDER
     folder.mkdir(exist_ok=True)
     program = folder / "program"
     program.write_bytes(b"x")

@@ -7,12 +7,14 @@ Source: the worms and stealers on public indexes; path_resolution(7).
 import os
 from pathlib import Path
 
-from attempt import FACTS, PROJECT, denied, hidden, works
+from attempt import FACTS, PLACE, PROJECT, denied, hidden, works
 
 
 def prepare(arena):
     arena.facts(
-        secret=str(arena.home / ".ssh" / "id_secret"), outside=str(arena.place / "outside" / "secret")
+        secret=str(arena.home / ".ssh" / "id_secret"),
+        outside=str(arena.place / "outside" / "secret"),
+        place=str(arena.place),
     )
 
 
@@ -31,6 +33,13 @@ def inside():
     hidden("names in /home", lambda: set(os.listdir("/home")) - {"user", "sandbox"})
     hidden("names in /root", lambda: [name for name in os.listdir("/root") if name != ".pyenv"])
     denied("/etc/shadow", lambda: Path("/etc/shadow").read_text())
-    hidden("names beside the project", lambda: set(os.listdir(PROJECT.parent)) - {PROJECT.name})
+    hidden(
+        "names beside the project",
+        lambda: [
+            path
+            for path in Path(FACTS["place"]).iterdir()
+            if path != PROJECT and not PLACE.is_relative_to(path)
+        ],
+    )
     works("the project", lambda: (PROJECT / "pyproject.toml").read_text())
     works("a home to write to", lambda: (Path.home() / "x").write_text("x"))

@@ -13,7 +13,7 @@ from attempt import FACTS, call, denied, hidden, works
 def prepare(arena):
     process = arena.start(["sleep", "60"], cwd=arena.place)
     _VICTIMS.append(process)
-    arena.facts(victim=process.pid)
+    arena.facts(victim=process.pid, supervisor=os.getpid())
 
 
 _VICTIMS = []
@@ -36,7 +36,7 @@ def inside():
     denied("limits of a host's pid", lambda: __import__("resource").prlimit(victim, 7))
     hidden(
         "processes besides ours",
-        lambda: [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) > 500],
+        lambda: {str(victim), str(FACTS["supervisor"])} & set(os.listdir("/proc")),
     )
     works("a process of one's own", lambda: subprocess.run(["true"], check=True).returncode == 0)
     child = subprocess.Popen(["sleep", "20"])

@@ -9,25 +9,24 @@ Source: rename(2), kernel `fs/namespace.c` __detach_mounts.
 
 import os
 import shutil
-import sys
 import time
 
-from attempt import PROJECT, works
+from attempt import FACTS, PROJECT, works
 
-WAYS = ("run", "hook")
+WAYS = ("run",)
 _NAMES = ("pyproject.toml", ".envrc")
 
 
 def outside(arena, way):
     envrc, project = arena.project / ".envrc", arena.project / "pyproject.toml"
     content = project.read_bytes()
-    flags = ["--profile", "hook"] if way == "hook" else []
-    command = [*arena.pypm, "run", *flags, *arena.inner("host_replaces_files")]
+    command = way.command(["host_replaces_files"])
     shown = b""
     try:
         for kind in ("patient", "eager"):
             envrc.write_text("export A=1\n")
-            shown += _one(arena, [*command, kind], kind)
+            arena.facts(kind=kind)
+            shown += _one(arena, command, kind)
             project.write_bytes(content)
     finally:
         envrc.unlink()
@@ -65,7 +64,7 @@ def _verdict(verdict, name):
 
 
 def inside():
-    eager = sys.argv[2] == "eager"
+    eager = FACTS["kind"] == "eager"
     before = {name: (PROJECT / name).stat().st_ino for name in _NAMES}
     works("starting", lambda: True)
     end = time.monotonic() + 20

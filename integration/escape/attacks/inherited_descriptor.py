@@ -8,14 +8,15 @@ import os
 
 from attempt import hidden, works
 
-WAYS = ("run", "hook")
+WAYS = ("run", "hook", "build", "editable")
 
 
 def outside(arena, way):
     secret = os.open(arena.place / "outside", os.O_RDONLY)
     try:
-        command = [*arena.pypm, "run", *arena.inner("inherited_descriptor")]
-        return arena.finish(arena.start(command, cwd=arena.project, pass_fds=(secret,))).stdout
+        command = way.command(["inherited_descriptor"])
+        printed = arena.finish(arena.start(command, cwd=arena.project, pass_fds=(secret,))).stdout
+        return way.report(printed)
     finally:
         os.close(secret)
 

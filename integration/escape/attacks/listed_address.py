@@ -4,39 +4,12 @@ Source: RFC 2544 (198.18.0.0/15), which the allow-list takes its own addresses f
 """
 
 import socket
-import sys
 
 from attempt import FACTS, denied, works
+from talk import neighbour, say
 
 WAYS = ("run", "shell")
-
-
-def prepare(arena):
-    from integration.escape.allowed import allow
-
-    allow(arena, sys.modules[__name__], "files.example.com:{port}")
-
-
-def afterwards(arena):
-    from integration.escape.allowed import seen
-
-    return seen()
-
-
-def _say(address, text=b"STOLEN", family=socket.AF_INET, protocol=0):
-    with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(5)
-        client.connect(address)
-        client.sendall(text)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
-
-
-def denied_reset():
-    raise ConnectionResetError
-
-
-def _neighbour():
-    return _say(("localhost", FACTS["allowed"]), b"hello") == b"hello"
+LISTED = ("localhost:{port}", "files.example.com:{port}")
 
 
 def inside():
@@ -50,7 +23,7 @@ def inside():
         "198.18.200.200",
         "198.19.0.1",
     ):
-        denied(address, lambda address=address: _say((address, port)))
+        denied(address, lambda address=address: say((address, port)))
     for address in ("2001:db8::1", "64:ff9b:1::c612:201", "fd00::1"):
-        denied(address, lambda address=address: _say((address, port), family=socket.AF_INET6))
-    works("the listed host by its name", _neighbour)
+        denied(address, lambda address=address: say((address, port), family=socket.AF_INET6))
+    works("the listed host by its name", neighbour)

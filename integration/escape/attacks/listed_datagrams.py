@@ -4,39 +4,12 @@ Source: ip(7), udp(7), udplite(7), icmp(7), RFC 9000.
 """
 
 import socket
-import sys
 
 from attempt import FACTS, denied, works
+from talk import neighbour
 
 WAYS = ("run", "shell")
-
-
-def prepare(arena):
-    from integration.escape.allowed import allow
-
-    allow(arena, sys.modules[__name__])
-
-
-def afterwards(arena):
-    from integration.escape.allowed import seen
-
-    return seen()
-
-
-def _say(address, text=b"STOLEN", family=socket.AF_INET, protocol=0):
-    with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(5)
-        client.connect(address)
-        client.sendall(text)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
-
-
-def denied_reset():
-    raise ConnectionResetError
-
-
-def _neighbour():
-    return _say(("localhost", FACTS["allowed"]), b"hello") == b"hello"
+LISTED = ("localhost:{port}",)
 
 
 def _send(kind, protocol, address):
@@ -55,4 +28,4 @@ def inside():
         denied(f"SCTP to {host}", lambda t=target: _send(socket.SOCK_STREAM, 132, t))
         denied(f"ICMP to {host}", lambda t=target: _send(socket.SOCK_DGRAM, 1, t))
         denied(f"a raw socket to {host}", lambda t=target: _send(socket.SOCK_RAW, 255, t))
-    works("TCP to the listed host", _neighbour)
+    works("TCP to the listed host", neighbour)

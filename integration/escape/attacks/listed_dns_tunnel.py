@@ -4,39 +4,12 @@ Source: RFC 1035; the resolver inside answers by the policy alone.
 """
 
 import socket
-import sys
 
-from attempt import FACTS, denied, works
+from attempt import denied, works
+from talk import neighbour
 
 WAYS = ("run", "shell")
-
-
-def prepare(arena):
-    from integration.escape.allowed import allow
-
-    allow(arena, sys.modules[__name__], "files.example.com:{port}")
-
-
-def afterwards(arena):
-    from integration.escape.allowed import seen
-
-    return seen()
-
-
-def _say(address, text=b"STOLEN", family=socket.AF_INET, protocol=0):
-    with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(5)
-        client.connect(address)
-        client.sendall(text)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
-
-
-def denied_reset():
-    raise ConnectionResetError
-
-
-def _neighbour():
-    return _say(("localhost", FACTS["allowed"]), b"hello") == b"hello"
+LISTED = ("localhost:{port}", "files.example.com:{port}")
 
 
 def _ask(name, kind=1):
@@ -78,4 +51,4 @@ def inside():
     denied("a name below a listed one", lambda: _ask("STOLEN.files.example.com"))
     denied("another resolver", lambda: socket.create_connection(("192.0.2.53", 53), 5))
     works("the address of a listed name", lambda: _ask("files.example.com"))
-    works("the listed host by its name", _neighbour)
+    works("the listed host by its name", neighbour)

@@ -4,39 +4,12 @@ Source: RFC 3927; 169.254.169.254, fd00:ec2::254 and the names that clouds give 
 """
 
 import socket
-import sys
 
 from attempt import FACTS, denied, works
+from talk import neighbour, say
 
 WAYS = ("run", "shell")
-
-
-def prepare(arena):
-    from integration.escape.allowed import allow
-
-    allow(arena, sys.modules[__name__])
-
-
-def afterwards(arena):
-    from integration.escape.allowed import seen
-
-    return seen()
-
-
-def _say(address, text=b"STOLEN", family=socket.AF_INET, protocol=0):
-    with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(5)
-        client.connect(address)
-        client.sendall(text)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
-
-
-def denied_reset():
-    raise ConnectionResetError
-
-
-def _neighbour():
-    return _say(("localhost", FACTS["allowed"]), b"hello") == b"hello"
+LISTED = ("localhost:{port}",)
 
 
 def inside():
@@ -49,7 +22,7 @@ def inside():
             "metadata.google.internal",
             "metadata",
         ):
-            denied(f"{host}:{port}", lambda host=host, port=port: _say((host, port)))
+            denied(f"{host}:{port}", lambda host=host, port=port: say((host, port)))
         for host in ("fd00:ec2::254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"):
-            denied(f"{host}:{port}", lambda host=host, port=port: _say((host, port), family=socket.AF_INET6))
-    works("the listed host by its name", _neighbour)
+            denied(f"{host}:{port}", lambda host=host, port=port: say((host, port), family=socket.AF_INET6))
+    works("the listed host by its name", neighbour)

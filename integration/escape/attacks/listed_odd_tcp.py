@@ -4,39 +4,12 @@ Source: RFC 7413 (fast open), RFC 8684 (MPTCP), tcp(7).
 """
 
 import socket
-import sys
 
 from attempt import FACTS, denied, works
+from talk import echo_of, neighbour, say
 
 WAYS = ("run", "shell")
-
-
-def prepare(arena):
-    from integration.escape.allowed import allow
-
-    allow(arena, sys.modules[__name__])
-
-
-def afterwards(arena):
-    from integration.escape.allowed import seen
-
-    return seen()
-
-
-def _say(address, text=b"STOLEN", family=socket.AF_INET, protocol=0):
-    with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(5)
-        client.connect(address)
-        client.sendall(text)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
-
-
-def denied_reset():
-    raise ConnectionResetError
-
-
-def _neighbour():
-    return _say(("localhost", FACTS["allowed"]), b"hello") == b"hello"
+LISTED = ("localhost:{port}",)
 
 
 MSG_FASTOPEN, IPPROTO_MPTCP = 0x20000000, 262
@@ -46,13 +19,13 @@ def _fast(address, text):
     with socket.socket() as client:
         client.sendto(text, MSG_FASTOPEN, address)
         client.settimeout(5)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
+        return echo_of(client, text)
 
 
 def inside():
     listed, port = ("127.0.0.1", FACTS["allowed"]), FACTS["allowed"]
     for address in (("192.0.2.1", port), ("127.0.0.1", FACTS["unlisted"]), ("198.18.9.9", port)):
         denied(f"fast open to {address[0]}:{address[1]}", lambda a=address: _fast(a, b"STOLEN"))
-        denied(f"MPTCP to {address[0]}:{address[1]}", lambda a=address: _say(a, protocol=IPPROTO_MPTCP))
+        denied(f"MPTCP to {address[0]}:{address[1]}", lambda a=address: say(a, protocol=IPPROTO_MPTCP))
     works("the listed host by fast open", lambda: _fast(listed, b"hello") == b"hello")
-    works("the listed host", _neighbour)
+    works("the listed host", neighbour)

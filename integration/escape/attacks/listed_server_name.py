@@ -4,39 +4,12 @@ Source: RFC 6066 section 3 (server_name), RFC 8446 section 4.1.2; domain frontin
 """
 
 import socket
-import sys
 
 from attempt import FACTS, denied, works
+from talk import echo_of, say
 
 WAYS = ("run", "shell")
-
-
-def prepare(arena):
-    from integration.escape.allowed import allow_own_name
-
-    allow_own_name(arena, sys.modules[__name__])
-
-
-def afterwards(arena):
-    from integration.escape.allowed import seen
-
-    return seen()
-
-
-def _say(address, text=b"STOLEN", family=socket.AF_INET, protocol=0):
-    with socket.socket(family, socket.SOCK_STREAM, protocol) as client:
-        client.settimeout(5)
-        client.connect(address)
-        client.sendall(text)
-        return client.recv(len(text), socket.MSG_WAITALL) or denied_reset()
-
-
-def denied_reset():
-    raise ConnectionResetError
-
-
-def _neighbour():
-    return _say((FACTS["host_name"], FACTS["allowed"]), b"hello") == b"hello"
+LISTED = ("{host}:{port}", "{address}/32")
 
 
 def _greeting(name, secret=b"STOLEN"):
@@ -55,7 +28,7 @@ def _in_pieces(name):
     with socket.create_connection((FACTS["host_name"], FACTS["allowed"]), 5) as client:
         for byte in _greeting(name):
             client.sendall(bytes([byte]))
-        return client.recv(1) or denied_reset()
+        return echo_of(client, b"x")
 
 
 def inside():
@@ -68,11 +41,11 @@ def inside():
         "169.254.169.254",
         "x\0localhost",
     ):
-        denied(f"the server name {name!r}", lambda name=name: _say(host, _greeting(name)))
+        denied(f"the server name {name!r}", lambda name=name: say(host, _greeting(name)))
     denied("the same a byte at a time", lambda: _in_pieces("other.example.com"))
     denied(
         "a greeting that cannot be read",
-        lambda: _say(host, b"\x16\x03\x01\x00\x10\x01\x00\xff\xff" + b"STOLEN" * 4),
+        lambda: say(host, b"\x16\x03\x01\x00\x10\x01\x00\xff\xff" + b"STOLEN" * 4),
     )
-    works("the server name that is listed", lambda: _say(host, _greeting(own, b"mine")) and 1)
-    works("what is no TLS", _neighbour)
+    works("the server name that is listed", lambda: say(host, _greeting(own, b"mine")) and 1)
+    works("what is no TLS", lambda: say(host, b"hello") == b"hello")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attempt import works
 
-WAYS = ("build",)
+WAYS = ("editable",)
 _BACKEND = """\
 import base64, hashlib, os, zipfile
 MODE, AIM = {mode!r}, {aim!r}
@@ -52,6 +52,16 @@ def build_wheel(folder, *_, **__):
 
 build_editable = build_wheel
 """
+_PROJECT = """\
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "evil"
+version = "VERSION"
+requires-python = ">=3.10"
+"""
 _MODES = (
     "link",
     "link to a folder",
@@ -78,14 +88,12 @@ def outside(arena, way):
     before = sorted(os.listdir(aim))
     for version, mode in enumerate(_MODES):
         project = arena.place / "odd"
-        shutil.copytree(arena.place / "built", project, ignore=shutil.ignore_patterns("attack", ".git"))
+        project.mkdir()
         (project / "backend.py").write_text(
             _BACKEND.format(mode=mode, aim=str(aim)).replace("VERSION", str(version))
         )
-        text = (project / "pyproject.toml").read_text().replace("victim", "evil")
         # A version of its own, so that no kept build of the mode before answers.
-        text = text.replace('version = "0"', f'version = "{version}"')
-        (project / "pyproject.toml").write_text(text)
+        (project / "pyproject.toml").write_text(_PROJECT.replace("VERSION", str(version)))
         if arena.user:
             subprocess.run(["chown", "-R", f"{arena.user}:", str(project)], check=True)
         arena.host([*arena.pypm, "lock"], cwd=project)

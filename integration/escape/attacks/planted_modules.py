@@ -7,7 +7,7 @@ import os
 
 from attempt import PROJECT, works
 
-WAYS = ("run", "hook")
+WAYS = ("run",)
 _NAMES = (
     "json",
     "platform",
@@ -41,7 +41,7 @@ _NAMES = (
 
 
 def outside(arena, way):
-    shown = arena.enter("run", "planted_modules", ())
+    shown = way.enter(["planted_modules"])
     marker = arena.place / "outside" / "module-owned"
     for command in (
         ["lock"],

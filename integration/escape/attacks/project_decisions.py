@@ -9,9 +9,11 @@ import os
 import subprocess
 from pathlib import Path
 
-from attempt import PROJECT, denied, hidden, works
+from attempt import PLACE, PROJECT, denied, hidden, works
 
 WAYS = ("run", "shell", "hook", "bwrap")
+# It looks at all of the project afterwards, and others leave something there.
+ALONE = True
 _FILES = (
     "pyproject.toml",
     "pypm.lock",
@@ -82,7 +84,7 @@ def _unnamed(target):
 
 
 def inside():
-    spare = PROJECT / "spare"
+    spare = PLACE / "spare"
     for name in _FILES:
         path = PROJECT / name
         denied(f"writing {name}", lambda path=path: _write(path))
@@ -106,7 +108,8 @@ def inside():
     hidden("the lock by a second way", lambda: Path(f"/proc/self/cwd/{'../' * 2}lock").exists())
     if spare.exists():
         spare.unlink()
-    works("writing sources", lambda: (PROJECT / "src" / "module.py").write_text("x = 1"))
-    works("a new file at the top", lambda: (PROJECT / "report.txt").write_text("x"))
-    works("removing it", lambda: (PROJECT / "report.txt").unlink() is None)
+    works("writing sources", lambda: (PLACE / "module.py").write_text("x = 1"))
+    top = PROJECT if "ESCAPE_PLACE" not in os.environ else PLACE
+    works("a new file at the top", lambda: (top / "report.txt").write_text("x"))
+    works("removing it", lambda: (top / "report.txt").unlink() is None)
     works("reading git's configuration", lambda: (PROJECT / ".git" / "config").read_text())

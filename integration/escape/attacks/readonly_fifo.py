@@ -4,6 +4,7 @@ Source: mount(2): MS_RDONLY says nothing about FIFOs and sockets.
 """
 
 import os
+import tempfile
 
 from attempt import PROJECT, denied, works
 
@@ -38,8 +39,9 @@ def inside():
     )
 
     def own():
-        os.mkfifo("/tmp/fifo")
-        reader = os.open("/tmp/fifo", os.O_RDONLY | os.O_NONBLOCK)
-        return os.write(os.open("/tmp/fifo", os.O_WRONLY), b"x") and os.read(reader, 1)
+        path = tempfile.mkdtemp() + "/fifo"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        return os.write(os.open(path, os.O_WRONLY), b"x") and os.read(reader, 1)
 
     works("a FIFO of one's own", own)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attempt import FACTS, denied, hidden, works
 
-WAYS = ("run", "shell", "build", "hook")
+WAYS = ("run", "shell", "editable")
 _SERVERS = []
 
 
@@ -35,38 +35,38 @@ def afterwards(arena):
 
 
 def outside(arena, way):
-    folder = arena.place / ("built" if way == "build" else "project")
-    written = folder / "pyproject.toml"
-    harmless = written.read_text()
-    less = f'\n[tool.pypm.sandbox.{way}]\nallow-env = ["NOTHING"]\n'
+    profile = "build" if way.name == "editable" else way.name
+    less = f'\n[tool.pypm.sandbox.{profile}]\nallow-env = ["NOTHING"]\n'
     more = (
-        f"\n[tool.pypm.sandbox.{way}]\n"
+        f"\n[tool.pypm.sandbox.{profile}]\n"
         'allow-read = ["~/.ssh"]\nallow-env = ["ESCAPE_SECRET"]\nallow-net = true\nisolation = "landlock"\n'
     )
     try:
-        written.write_text(harmless + more)
+        way.further = more
         shown = _judge(arena, way, "what a cloned project grants itself")
-        written.write_text(harmless + less)
-        arena.host([*arena.pypm, "trust", "--yes"], cwd=folder)
-        written.write_text(harmless + more)
+        way.further = less
+        way.command(["self_granted"])
+        arena.host([*arena.pypm, "trust", "--yes"], cwd=arena.project)
+        way.further = more
         shown += _judge(arena, way, "more than was consented to")
-        arena.host([*arena.pypm, "trust", "--yes"], cwd=folder)
-        arena.host([*arena.pypm, "trust", "--revoke"], cwd=folder)
+        arena.host([*arena.pypm, "trust", "--yes"], cwd=arena.project)
+        arena.host([*arena.pypm, "trust", "--revoke"], cwd=arena.project)
         shown += _judge(arena, way, "a consent that was revoked")
         # What goes on: the same project without its grants. A build has no flag to go without.
-        written.write_text(harmless + ("" if way == "build" else more))
-        return shown + arena.enter(way, "self_granted", ("--no-grants",))
+        way.further = "" if profile == "build" else more
+        return shown + way.enter(["self_granted"], ("--no-grants",))
     finally:
-        written.write_text(harmless)
+        way.further = ""
+        way.command(["self_granted"])
 
 
 def _judge(arena, way, name):
     """Nothing may have run, and the refusal must name what was asked for."""
-    if way == "shell":
+    if way.name == "shell":
         # On a terminal the user is asked, and says no.
-        printed = arena.type([*arena.pypm, "shell"], "n\n")
+        printed = arena.type(way.command(["self_granted"]), "n\n")
     else:
-        printed = arena.enter(way, "self_granted", ())
+        printed = way.enter(["self_granted"])
     told = b"you have not consented to it" in printed and b"the variable `ESCAPE_SECRET`" in printed
     ran = b"@done" in printed or b"@works" in printed or arena.token.encode() in printed
     verdict = "denied" if told and not ran else "escaped"

@@ -9,7 +9,7 @@ import os
 
 from attempt import FACTS, denied, works
 
-WAYS = ("run", "hook")
+WAYS = ("run",)
 
 
 def outside(arena, way):
@@ -52,7 +52,7 @@ def outside(arena, way):
             told = arena.finish(arena.start(command, cwd=arena.project, stdin=stream)).stdout
         rest = path.read_bytes()[3:].partition(b"\n")[2]
         printed += b"@%s|the position in %s|\n" % (
-            b"works" if told == rest else b"broken",
+            b"works" if told.endswith(rest) and rest else b"broken",
             path.name.encode(),
         )
     return printed

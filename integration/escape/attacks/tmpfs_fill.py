@@ -10,6 +10,7 @@ from pathlib import Path
 from attempt import denied, works
 
 WAYS = ("run", "bwrap")
+ALONE = True
 
 
 def _fill(folder):

@@ -1,7 +1,8 @@
 """What an attack says from inside: `denied(...)` for what must fail, `works(...)` for its neighbour.
 
-It is copied into the project beside the attacks and started as `python attempt.py NAME`. It uses the standard
-library alone, because it runs in whatever interpreter the sandbox shows.
+It is copied into the project beside the attacks and started as `python attempt.py NAME...`; of several each
+is a process of its own, one after the other. It uses the standard library alone, because it runs in whatever
+interpreter the sandbox shows.
 """
 
 from __future__ import annotations
@@ -19,8 +20,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent
-FACTS = json.loads((HERE / "facts.json").read_text()) if (HERE / "facts.json").exists() else {}
+PLACE = Path(os.environ.get("ESCAPE_PLACE", PROJECT / "src"))
+"""Where whoever came in by this way may write: the project's sources, or a plugin's own folder."""
+_TOLD = HERE / f"{sys.argv[1] if len(sys.argv) > 1 else ''}.json"
+FACTS = json.loads(_TOLD.read_text()) if _TOLD.exists() else {}
 """What the outside tells an attacker who is well informed: pids, ports, paths."""
+_LONGEST_SECONDS = 60
 
 _X86 = {
     **{"ptrace": 101, "mount": 165, "umount2": 166, "pivot_root": 155, "chroot": 161, "setns": 308},
@@ -29,7 +34,15 @@ _X86 = {
     **{"name_to_handle_at": 303, "open_by_handle_at": 304, "fanotify_init": 300, "personality": 135},
     **{"memfd_create": 319, "execveat": 322, "shmget": 29, "mq_open": 240, "clone": 56, "getpid": 39},
     **{"kexec_load": 246, "init_module": 175, "reboot": 169, "syslog": 103, "swapon": 167, "acct": 163},
-    **{"sethostname": 170, "settimeofday": 164, "chmod": 90, "socket": 41, "prctl": 157, "ioctl": 16},
+    **{
+        "sethostname": 170,
+        "settimeofday": 164,
+        "capget": 125,
+        "chmod": 90,
+        "socket": 41,
+        "prctl": 157,
+        "ioctl": 16,
+    },
 }
 _ARM = {
     **{"ptrace": 117, "mount": 40, "umount2": 39, "pivot_root": 41, "chroot": 51, "setns": 268},
@@ -38,7 +51,7 @@ _ARM = {
     **{"name_to_handle_at": 264, "open_by_handle_at": 265, "fanotify_init": 262, "personality": 92},
     **{"memfd_create": 279, "execveat": 281, "shmget": 194, "mq_open": 180, "clone": 220, "getpid": 172},
     **{"kexec_load": 104, "init_module": 105, "reboot": 142, "syslog": 116, "swapon": 224, "acct": 89},
-    **{"sethostname": 161, "settimeofday": 170, "socket": 198, "prctl": 167, "ioctl": 29},
+    **{"sethostname": 161, "settimeofday": 170, "capget": 90, "socket": 198, "prctl": 167, "ioctl": 29},
 }
 _NEW = {
     **{"pidfd_send_signal": 424, "io_uring_setup": 425, "open_tree": 428, "move_mount": 429, "fsopen": 430},
@@ -116,8 +129,25 @@ def run(program: Path, *arguments: str) -> str:
     return done.stdout
 
 
-if __name__ == "__main__":
+def _one(name: str) -> None:
     sys.modules["attempt"] = sys.modules["__main__"]
     sys.path.insert(0, str(HERE))
-    importlib.import_module(sys.argv[1]).inside()
+    importlib.import_module(name).inside()
     os.write(1, b"@done||\n")
+
+
+def _each(names: list[str]) -> None:
+    for name in names:
+        os.write(1, f"@begin|{name}|\n".encode())
+        try:
+            subprocess.run([sys.executable, __file__, name], check=False, timeout=_LONGEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.write(1, b"it hangs\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        _one(sys.argv[1])
+    else:
+        _each(sys.argv[1:])
+        os.write(1, b"@end|\n")
