@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NewType, TypeAlias
 
 from pypm.errors import IntegrityError
-from pypm.files import storage_errors
+from pypm.files import open_regular, storage_errors
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits, without the `sha256:` prefix. Checked where it is parsed."""
@@ -37,7 +37,7 @@ def sha256_file(path: Path) -> Sha256:
         StorageError: the file cannot be read.
     """
     state = hashlib.sha256()
-    with storage_errors(f"read `{path}`"), path.open("rb", buffering=0) as stream:
+    with storage_errors(f"read `{path}`"), open_regular(path) as stream:
         while chunk := stream.read(CHUNK_BYTES):
             state.update(chunk)
     return Sha256(state.hexdigest())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pypm.codec.shape import Problems, Table
 from pypm.errors import ConfigurationError, IntegrityError, UsageError
-from pypm.files import storage_errors
+from pypm.files import read_regular, storage_errors
 from pypm.model.project import Project
 from pypm.paths import LOCK_FILE, PROJECT_FILE, SIGNATURE_FILE
 from pypm.programs import find_program
@@ -79,7 +79,7 @@ def signing_by_file(path: Path, *, required: bool) -> Signing:
         StorageError: it cannot be read.
     """
     with storage_errors(f"read the allowed signers in `{path}`"):
-        return Signing(required=required, signers=path.read_bytes(), signers_file=path)
+        return Signing(required=required, signers=read_regular(path), signers_file=path)
 
 
 def verify_signature(content: bytes, signature: bytes | None, signing: Signing, *, root: Path) -> str:

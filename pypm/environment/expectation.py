@@ -17,7 +17,7 @@ from pypm.digest import sha256_hex
 from pypm.environment.overlay import describe
 from pypm.environment.windows import launcher_name
 from pypm.environment.writer import STATE_FILE, read_state
-from pypm.files import locked, remove_tree, storage_errors
+from pypm.files import LARGEST_PROGRAM_BYTES, locked, read_regular, remove_tree, storage_errors
 from pypm.model.environment import Environment
 from pypm.model.verification import ExpectedFile
 
@@ -61,7 +61,7 @@ def expected_files(environment: Environment, generated: dict[str, ExpectedFile])
     """
     expected = dict(generated)
     for wheel in environment.installed:
-        content = (wheel.tree / "manifest").read_bytes()
+        content = read_regular(wheel.tree / "manifest")
         for path, mode, size_bytes, sha256 in load_rows(content, load_header(content, tree=wheel.tree)):
             if path not in expected and not path.startswith("../"):
                 expected[path] = ExpectedFile(wheel.name, sha256, size_bytes, mode)
@@ -115,6 +115,6 @@ def _file(folder: Path, path: str, owners: dict[str, str]) -> ExpectedFile:
     owner = owners.get(path, "")
     if place.is_symlink():
         return ExpectedFile(owner, "", target=os.fspath(place.readlink()))
-    content = place.read_bytes()
+    content = read_regular(place, largest_bytes=LARGEST_PROGRAM_BYTES)
     mode = stat.S_IMODE(place.stat().st_mode)
     return ExpectedFile(owner, sha256_hex(content), len(content), mode, mode_mask=_PROGRAM_BITS)

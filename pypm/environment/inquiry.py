@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pypm.errors import InterpreterError, StorageError
-from pypm.files import write_atomically
+from pypm.files import read_regular, write_atomically
 from pypm.model.target import Interpreter, Target
 
 _INSIDE = Path(__file__).with_name("inside_interpreter.py")
@@ -39,7 +39,7 @@ def ask(executable: Path, remembered: Path) -> Interpreter:
     name = hashlib.sha256(os.fsencode(real)).hexdigest()[:32]
     place = remembered / f"{name}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(place.read_bytes())
+        known = json.loads(read_regular(place))
         if known["stamp"] == stamp:
             return _from_plain(known["interpreter"])
     interpreter = describe(real, _run(executable))

@@ -22,7 +22,7 @@ from packaging.version import Version
 
 from pypm.environment.inquiry import ask
 from pypm.errors import InterpreterError, StorageError
-from pypm.files import write_atomically
+from pypm.files import read_regular_text, write_atomically
 from pypm.model.target import Interpreter
 from pypm.programs import folders_on_path, is_inside
 
@@ -92,7 +92,7 @@ def read_version_file(folder: Path) -> str | None:
     path = folder / VERSION_FILE
     try:
         # Opening a FIFO would wait for whoever writes to it.
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        lines = read_regular_text(path).splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     asked = next((line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")), None)
@@ -252,7 +252,7 @@ def _choice_key(requires_python: SpecifierSet, request: str | None) -> str:
 
 def _recall(cache: Path, key: str, outside: Path | None) -> Interpreter | None:
     try:
-        executable = Path((cache / f"choice-{key}").read_text("utf-8"))
+        executable = Path(read_regular_text(cache / f"choice-{key}"))
     except (OSError, UnicodeDecodeError):
         return None
     if is_inside(executable, outside):

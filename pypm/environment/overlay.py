@@ -21,7 +21,7 @@ from pypm.environment import windows
 from pypm.environment.activation import activation_scripts
 from pypm.environment.scripts import entry_script, rewritten_script
 from pypm.errors import IntegrityError
-from pypm.files import locked, remove_tree, storage_errors
+from pypm.files import LARGEST_PROGRAM_BYTES, locked, read_regular, remove_tree, storage_errors
 from pypm.model.environment import Environment
 from pypm.model.target import Interpreter
 from pypm.model.wheel import StoredWheel
@@ -177,7 +177,8 @@ class _Layer:
         """Write a wheel's programs and where it came from, and its RECORD with a row for each."""
         programs = {entry.name: entry_script(entry, self._python) for entry in wheel.entry_points}
         for name in wheel.scripts:
-            programs[name] = rewritten_script((wheel.tree / "scripts" / name).read_bytes(), self._python)
+            content = read_regular(wheel.tree / "scripts" / name, largest_bytes=LARGEST_PROGRAM_BYTES)
+            programs[name] = rewritten_script(content, self._python)
         if self._launcher:
             programs = windows.launched(programs, self._launcher, self._python)
         rows = []
@@ -196,7 +197,7 @@ class _Layer:
                 content = self._direct_urls[wheel.name].encode("utf-8")
                 (dist_info / "direct_url.json").write_bytes(content)
                 rows.append(_row(f"{wheel.dist_info}/direct_url.json", content))
-            present = (wheel.prefix / self._site_packages / wheel.dist_info / "RECORD").read_bytes()
+            present = read_regular(wheel.prefix / self._site_packages / wheel.dist_info / "RECORD")
             (dist_info / "RECORD").write_bytes(present + dump_record(rows))
 
 

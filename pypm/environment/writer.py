@@ -27,7 +27,7 @@ from pypm.digest import sha256_hex
 from pypm.environment.linking import Link, changed_tree, link_all
 from pypm.environment.swap import swap_in
 from pypm.errors import ConfigurationError, IntegrityError
-from pypm.files import locked, locked_folder, remove_tree, storage_errors
+from pypm.files import locked, locked_folder, read_regular, remove_tree, storage_errors
 from pypm.paths import PROJECT_FILE
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def read_state(location: Path) -> State | None:
     Three system calls: this is how a sync finds that nothing is to do.
     """
     try:
-        descriptor = os.open(location / STATE_FILE, os.O_RDONLY)
+        descriptor = os.open(location / STATE_FILE, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return None
     try:
@@ -267,7 +267,7 @@ def _stage(environment: Placed, staging: Path, stamp: str) -> tuple[Overlap, ...
 def _links(environment: Placed, claims: _Claims, staging: str) -> Iterator[Link]:
     """Yield what to link, wheel by wheel, its folders made already: while one is read, others are linked."""
     for wheel in environment.installed:
-        content = (wheel.tree / "manifest").read_bytes()
+        content = read_regular(wheel.tree / "manifest")
         header = load_header(content, tree=wheel.tree)
         if (header.wheel.sha256, header.wheel.merkle_root) != (wheel.sha256, wheel.merkle_root):
             raise changed_tree(wheel, "manifest", "was exchanged")

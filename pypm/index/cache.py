@@ -22,6 +22,7 @@ import msgspec
 
 from pypm.codec.simple import PageFile, SimplePage, files_at, parse_page
 from pypm.errors import IndexAccessError
+from pypm.files import LARGEST_BYTES, read_regular
 from pypm.index.auth import origin
 
 FRESH_SECONDS = 600
@@ -32,6 +33,10 @@ ABSENT_SECONDS = 60
 
 _MAGIC = b"pypm2"
 """Begins every record; another number stands for another layout of the structures below."""
+
+
+_LARGEST_RECORD_BYTES = 2 * LARGEST_BYTES
+"""A page may be as large as any file that is read, and is kept with what surrounds it."""
 
 
 class PackedPage:
@@ -241,7 +246,7 @@ class IndexCache:
         if unwritten is not None:
             return unwritten
         try:
-            content = self._place(kind, key).read_bytes()
+            content = read_regular(self._place(kind, key), largest_bytes=_LARGEST_RECORD_BYTES)
         except OSError:
             return None
         checksum, body = content[5:9], content[9:]

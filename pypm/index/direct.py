@@ -14,6 +14,7 @@ from pypm.codec.filenames import filename_of_url, parse_sdist_name, parse_wheel_
 from pypm.codec.metadata import CoreMetadata, MetadataError, parse_metadata, static_metadata
 from pypm.codec.simple import redact
 from pypm.errors import ConfigurationError
+from pypm.files import read_regular
 from pypm.index.archives import Archives
 from pypm.index.auth import split_login
 from pypm.index.git import Repositories
@@ -135,7 +136,7 @@ def _tree_metadata(
     build_metadata: BuildMetadata | None,
 ) -> CoreMetadata:
     try:
-        static = static_metadata((tree / "pyproject.toml").read_bytes())
+        static = static_metadata(read_regular(tree / "pyproject.toml"))
     except OSError:
         static = None
     if static is not None:

@@ -23,7 +23,7 @@ from typing import Protocol
 from pypm.codec.simple import redact
 from pypm.digest import CHUNK_BYTES, sha256_file
 from pypm.errors import IndexAccessError, IntegrityError
-from pypm.files import locked, storage_errors
+from pypm.files import locked, read_regular_text, storage_errors
 from pypm.index.client import Client, Stream
 from pypm.index.local_file import copy_archive
 from pypm.index.pages import local_path
@@ -372,7 +372,7 @@ class _Transfer:
 
     def _remembered_tag(self) -> str | None:
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, UnicodeDecodeError):
-            note = json.loads(self.note.read_text(encoding="utf-8"))
+            note = json.loads(read_regular_text(self.note))
             if note["url"] == redact(self.url) and isinstance(note["etag"], str):
                 return str(note["etag"])
         return None

@@ -15,6 +15,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from pypm.codec.filenames import SDIST_EXTENSIONS
 from pypm.codec.simple import PageFile, SimplePage, parse_page, redact
 from pypm.errors import IndexAccessError
+from pypm.files import read_regular
 from pypm.index.auth import split_login
 from pypm.index.cache import CachedPage, IndexCache, PackedPage
 from pypm.index.client import Answer, Client
@@ -161,7 +162,7 @@ def local_path(url: str) -> Path:
 
 def _local_page(path: Path, url: str) -> SimplePage | None:
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

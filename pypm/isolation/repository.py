@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from pypm.files import open_regular
+
 _LONGEST_POINTER_BYTES = 4096
 _WORKTREE = re.compile(r"^\[core\][^\[]*^\s*worktree\s*=\s*(.+)$", re.MULTILINE | re.IGNORECASE)
 
@@ -50,7 +52,7 @@ def _is_git_folder(folder: Path) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(_LONGEST_POINTER_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""

@@ -11,7 +11,7 @@ from typing import Any
 
 from pypm import __version__
 from pypm.errors import PluginError
-from pypm.files import write_atomically
+from pypm.files import read_regular, write_atomically
 from pypm.plugins.failures import plugin_error, printable
 from pypm.plugins.found import Loadable, NativeFound
 from pypm.plugins.image import check_image
@@ -54,7 +54,7 @@ def inspect(found: Loadable, surroundings: Surroundings, *, kept: Path | None = 
     remembered = None if kept is None else kept / f"{found.sha256}-{ABI_VERSION}-{__version__}.json"
     if remembered is not None:
         with contextlib.suppress(OSError, ValueError, PluginError):
-            return _checked(found, json.loads(remembered.read_bytes()))
+            return _checked(found, json.loads(read_regular(remembered)))
     with Library(found, isolation=surroundings.isolation, scratch=surroundings.scratch) as library:
         policy = bare_policy(library, surroundings)
         link = Link(found.name, policy, tuple(host_command(surroundings.interpreter)))

@@ -15,7 +15,7 @@ from pathlib import Path
 from pypm.codec.record import parse_record
 from pypm.digest import Sha256, sha256_hex
 from pypm.errors import ConfigurationError, PluginError, PypmError
-from pypm.files import storage_errors
+from pypm.files import read_regular, read_regular_text, storage_errors
 from pypm.plugins.failures import plugin_error
 
 ENTRY_POINT_GROUP = "pypm.plugins"
@@ -213,7 +213,7 @@ def _source(name: str, sources: Path) -> SourceFound | None:
         *(path for path in folder.iterdir() if path.suffix in (".c", ".h")),
     ]
     with storage_errors(f"read `{folder}`"):
-        lines = sorted(f"{path.name}\0{sha256_hex(path.read_bytes())}\n" for path in files)
+        lines = sorted(f"{path.name}\0{sha256_hex(read_regular(path))}\n" for path in files)
     return SourceFound(name=name, path=folder, sha256=sha256_hex("".join(lines).encode()))
 
 
@@ -243,7 +243,7 @@ def _entry_points(site_packages: Path) -> Iterator[PythonFound]:
         parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
         parser.optionxform = str  # type: ignore[assignment,method-assign]
         try:
-            parser.read_string(path.read_text(encoding="utf-8"))
+            parser.read_string(read_regular_text(path))
         except (configparser.Error, OSError, UnicodeDecodeError):
             continue  # A package that declares nothing readable declares no plugin.
         if not parser.has_section(ENTRY_POINT_GROUP):
@@ -262,7 +262,7 @@ def _entry_points(site_packages: Path) -> Iterator[PythonFound]:
 def _record_digest(dist_info: Path) -> Sha256:
     """Hash the hashes of a package's files, but for scripts, which differ with every environment."""
     try:
-        rows = parse_record((dist_info / "RECORD").read_bytes())
+        rows = parse_record(read_regular(dist_info / "RECORD"))
     except (OSError, PypmError) as error:
         raise PluginError(
             f"`{dist_info / 'RECORD'}` cannot be read, so nothing vouches for the plugin in it",

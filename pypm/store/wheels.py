@@ -24,7 +24,16 @@ from pypm.codec.manifest import (
 )
 from pypm.digest import sha256_file
 from pypm.errors import IntegrityError, StorageError
-from pypm.files import flush_folder, locked, remove_tree, storage_errors, write_atomically
+from pypm.files import (
+    LARGEST_BYTES,
+    flush_folder,
+    locked,
+    open_regular,
+    read_regular,
+    remove_tree,
+    storage_errors,
+    write_atomically,
+)
 from pypm.model.artifact import Sha256
 from pypm.model.wheel import ManifestEntry, StoredWheel
 from pypm.paths import Cache
@@ -67,7 +76,7 @@ class Store:
         """
         tree = self.tree(sha256, cache_tag)
         try:
-            with (tree / "manifest").open("rb", buffering=0) as stream:
+            with open_regular(tree / "manifest", largest_bytes=LARGEST_BYTES) as stream:
                 content = stream.read(_HEADER_BYTES) or b""
                 if b"\n\n" not in content:
                     content += stream.readall()
@@ -164,7 +173,7 @@ class Store:
             StorageError: it cannot be read.
         """
         with storage_errors(f"read the manifest of `{wheel.name}`"):
-            content = (wheel.tree / "manifest").read_bytes()
+            content = read_regular(wheel.tree / "manifest")
         header = load_header(content, tree=wheel.tree)
         return header, load_entries(content, header)
 

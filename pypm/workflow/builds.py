@@ -22,7 +22,7 @@ from pypm.build.tree import SourceTree
 from pypm.digest import content_digest, sha256_file
 from pypm.environment.overlay import describe
 from pypm.errors import BuildError, LockError
-from pypm.files import remove_tree, storage_errors, write_atomically
+from pypm.files import read_regular, remove_tree, storage_errors, write_atomically
 from pypm.isolation import BUILD_ENVIRONMENT, RunOptions
 from pypm.model.artifact import Sha256
 from pypm.model.candidate import Candidate
@@ -173,7 +173,7 @@ class Builder:
     def _built(self, key: Sha256) -> StoredWheel | None:
         folder = self._folder(key)
         try:
-            record = json.loads((folder / _RECORD).read_bytes())
+            record = json.loads(read_regular(folder / _RECORD))
             filename, sha256 = str(record["filename"]), Sha256(str(record["sha256"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -290,7 +290,7 @@ class Builder:
 
     def _remembered(self, identity: Sha256) -> Environment | None:
         try:
-            hashes = json.loads(self._memory(identity).read_bytes())
+            hashes = json.loads(read_regular(self._memory(identity)))
             found = self._supply.store.find_many(hashes, self._supply.context.interpreter.cache_tag)
         except (OSError, ValueError, TypeError):
             return None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError, UsageError
-from pypm.files import make_own_folder, remove_tree, storage_errors
+from pypm.files import make_own_folder, read_regular, remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, DEFAULT_INDEX_URL, Index, Project
 from pypm.paths import Cache, environment_folder, lock_file, project_file, user_configuration_file
 from pypm.workflow.report import Reporter
@@ -105,7 +105,7 @@ class Context:
 
         path = project_file(self.root)
         with storage_errors(f"read `{path}`"):
-            content = path.read_bytes()
+            content = read_regular(path)
         project = self._with_settings(parse_project(content, root=self.root))
         if b"workspace" not in content:
             return project

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypm.codec.lockfile import dump_lock
+from pypm.files import read_regular
 from pypm.model.lock import Lock
 from pypm.paths import environment_folder, lock_file, project_file
 from pypm.workflow import plans
@@ -70,6 +71,6 @@ def _changed_since(path: Path, moment_ns: int) -> bool:
 
 def _holds(path: Path, lock: Lock) -> bool:
     try:
-        return path.read_bytes() == dump_lock(lock)
+        return read_regular(path) == dump_lock(lock)
     except OSError:
         return False

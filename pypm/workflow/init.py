@@ -14,7 +14,7 @@ from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.codec.requirementsfile import RequirementsFile, parse_requirements_file
 from pypm.errors import UsageError
-from pypm.files import storage_errors
+from pypm.files import read_regular_text, storage_errors
 from pypm.paths import PROJECT_FILE
 
 NewFile = tuple[str, str]
@@ -112,7 +112,7 @@ def read_requirements(path: Path) -> RequirementsFile:
 
     def read(name: str) -> str:
         with storage_errors(f"read `{path.parent / name}`"):
-            return (path.parent / name).read_text(encoding="utf-8", errors="replace")
+            return read_regular_text(path.parent / name, errors="replace")
 
     return parse_requirements_file(path.name, read)
 

@@ -18,7 +18,7 @@ from pypm.model.verification import Difference, ExpectedFile
 _CHUNK_BYTES = 1 << 20
 _BATCH_BYTES = 8 << 20
 """A thread takes files of about this size together from the queue."""
-_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
+_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 Identity = tuple[int, int]
 """Device and inode: what hard links have in common."""

@@ -60,6 +60,10 @@ _INLINE_METADATA = b"# /// script"
 _MODULE_SUFFIXES = (".py", ".pth")
 _KIND_MASK = 0o170000
 """S_IFMT of stat(2)."""
+_REGULAR = 0o100000
+"""S_IFREG of stat(2)."""
+_LARGEST_BYTES = 64 << 20
+"""As in `pypm.files`, which costs too much here."""
 _WRITABLE_BY_ALL = 0o002
 """S_IWOTH of inode(7)."""
 
@@ -140,7 +144,12 @@ def has_inline_metadata(words: Sequence[str], *, module: bool) -> bool:
     if module or not words[0].endswith(_SCRIPT_SUFFIX):
         return False
     try:
-        with open(words[0], "rb") as script:
+        status = os.stat(words[0])
+        if status.st_mode & _KIND_MASK != _REGULAR:
+            return False  # Nobody waits for the writer of a FIFO.
+        if status.st_size > _LARGEST_BYTES:
+            return True  # The whole program refuses to read it, and says so.
+        with open(words[0], "rb", opener=_without_waiting) as script:
             return any(line.rstrip() == _INLINE_METADATA for line in script)
     except OSError:
         return False
@@ -256,8 +265,10 @@ def save(path: str, key: tuple[Any, ...], facts: Facts, payload: Any) -> None:
 def load(path: str, key: tuple[Any, ...]) -> Any | None:
     """Return the payload of the plan, or None when there is none or it is not fresh any more."""
     try:
-        with open(path, "rb", buffering=0) as stream:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as stream:
             status = os.fstat(stream.fileno())
+            if status.st_mode & _KIND_MASK != _REGULAR or status.st_size > _LARGEST_BYTES:
+                return None
             if status.st_uid not in (0, os.geteuid()) or status.st_mode & _WRITABLE_BY_ALL:
                 return None  # In a cache that several users share, another one could decide what we run.
             content = stream.read()
@@ -270,11 +281,16 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
     return payload if known_key == key and Facts(files, kinds, listings).hold() else None
 
 
+def _without_waiting(path: str, flags: int) -> int:
+    """Open for `open`; a FIFO in the file's place has no writer that is worth waiting for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def is_written(state: tuple[str, str]) -> bool:
     """Whether the environment on disk is the plan's: `state` is its state file and what that says then."""
     path, content = state
     try:
-        with open(path, "rb", buffering=0) as stream:
+        with open(path, "rb", buffering=0, opener=_without_waiting) as stream:
             return stream.read(len(content) + 1) == content.encode()
     except OSError:
         return False

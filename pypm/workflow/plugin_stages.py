@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pypm import __version__
 from pypm.digest import Sha256, content_digest, sha256_hex
-from pypm.files import locked, storage_errors, write_atomically
+from pypm.files import locked, read_regular, read_regular_text, storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.plan import Pick
 from pypm.model.wheel import StoredWheel
@@ -289,13 +289,13 @@ class PluginStages(Stages):
 
 def _file_digest(path: Path) -> str | None:
     try:
-        return sha256_hex(path.read_bytes())
+        return sha256_hex(read_regular(path))
     except OSError:
         return None
 
 
 def _lines(path: Path) -> set[str]:
     try:
-        return set(path.read_text(encoding="ascii").split())
+        return set(read_regular_text(path).split())
     except (OSError, UnicodeDecodeError):
         return set()

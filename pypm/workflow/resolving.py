@@ -19,7 +19,7 @@ from packaging.version import Version
 from pypm.codec.lines import Asked, requirement_lines
 from pypm.codec.pyproject import content_hash
 from pypm.errors import UsageError
-from pypm.files import storage_errors
+from pypm.files import read_regular_text, storage_errors
 from pypm.index.git import bare
 from pypm.model.artifact import Sha256
 from pypm.model.lock import Lock
@@ -150,7 +150,7 @@ def _places(context: Context) -> Callable[..., str | None]:
     def lines() -> Mapping[Asked, int]:
         path = project_file(context.root)
         with storage_errors(f"read `{path}`"):
-            return requirement_lines(path.read_text(encoding="utf-8"))
+            return requirement_lines(read_regular_text(path))
 
     def place(name: NormalizedName, extras: tuple[NormalizedName, ...], versions: SpecifierSet) -> str | None:
         line = lines().get((name, extras, versions))

@@ -16,7 +16,7 @@ from pypm.codec.pyproject import content_hash
 from pypm.codec.script import parse_script
 from pypm.digest import content_digest
 from pypm.errors import IntegrityError, PypmError, UsageError
-from pypm.files import storage_errors, write_atomically
+from pypm.files import read_regular, storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.project import Project
 from pypm.paths import find_project_root, is_foreign
@@ -50,7 +50,7 @@ class ScriptContext(Context):
             ConfigurationError: its metadata is malformed.
         """
         with storage_errors(f"read `{self.path}`"):
-            content = self.path.read_bytes()
+            content = read_regular(self.path)
         return self._with_settings(parse_script(content, path=self.path))
 
     @property
@@ -109,7 +109,7 @@ class ScriptContext(Context):
             age_seconds = time.time() - path.stat().st_mtime
             if age_seconds > _REMEMBERED_SECONDS and not self.settings.offline:
                 return None
-            return load_lock(path.read_bytes(), file_name=path.name)
+            return load_lock(read_regular(path), file_name=path.name)
         except (OSError, PypmError):
             return None  # Whatever is wrong with it, it is made anew.
 

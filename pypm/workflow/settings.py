@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError, UsageError
-from pypm.files import storage_errors
+from pypm.files import read_regular, storage_errors
 from pypm.model.project import Index
 from pypm.paths import (
     cache_home,
@@ -167,7 +167,7 @@ def _configured(overrides: Overrides, environ: Mapping[str, str]) -> dict[str, A
     for path in configuration_files(overrides, environ):
         with storage_errors(f"read `{path}`"):
             try:
-                content = path.read_bytes()
+                content = read_regular(path)
             except (FileNotFoundError, NotADirectoryError):
                 if path == overrides.config_file:
                     raise UsageError(f"there is no `{path}`", reference="no-such-file") from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pypm.files import storage_errors, write_atomically
+from pypm.files import read_regular, storage_errors, write_atomically
 from pypm.paths import signature_file
 from pypm.signing import (
     Signing,
@@ -89,6 +89,6 @@ def _signature(context: Context) -> bytes | None:
     path = signature_file(context.root)
     with storage_errors(f"read `{path}`"):
         try:
-            return path.read_bytes()
+            return read_regular(path)
         except FileNotFoundError:
             return None

@@ -9,7 +9,7 @@ from typing import Any
 from pypm.codec.foreign import translate
 from pypm.codec.pyproject import parse_project
 from pypm.errors import UsageError
-from pypm.files import storage_errors, write_atomically
+from pypm.files import read_regular, storage_errors, write_atomically
 from pypm.paths import PROJECT_FILE
 from pypm.workflow.context import Context
 from pypm.workflow.init import NewProject, plan_project, read_requirements, write_project
@@ -95,7 +95,7 @@ def _found_origin(request: StartRequest) -> Path:
 def _take_over(request: StartRequest, origin: Path) -> StartOutcome:
     """Write the translated file, in place of the old one where it is the same."""
     with storage_errors(f"read `{origin}`"):
-        content = origin.read_bytes()
+        content = read_regular(origin)
     translation = translate(content, file_name=origin.name)
     if translation is None:
         raise UsageError(

@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName
 
 from pypm.codec.shape import Problems, Table
 from pypm.errors import ConfigurationError
-from pypm.files import storage_errors
+from pypm.files import read_regular, storage_errors
 from pypm.model.project import Project
 from pypm.model.wheel import StoredWheel
 from pypm.paths import PROJECT_FILE
@@ -94,7 +94,7 @@ def _adds_paths_only(path: Path) -> bool:
     if path.suffix.lower() != ".pth":
         return False
     with storage_errors(f"read `{path}`"):
-        content = path.read_bytes()
+        content = read_regular(path)
     try:
         # As `site` reads it: a byte order mark is dropped, and lines end wherever `splitlines` says.
         lines = content.decode("utf-8-sig").splitlines()

@@ -19,6 +19,7 @@ from pypm.digest import sha256_file
 from pypm.environment.expectation import expected_files, forget_generated, generated_anew
 from pypm.environment.writer import sweep, write
 from pypm.errors import IntegrityError
+from pypm.files import read_regular_text
 from pypm.model.artifact import LockedArtifact
 from pypm.model.environment import Environment
 from pypm.model.plan import Pick
@@ -236,7 +237,7 @@ class _Inspection:
 def _other_home(context: Context) -> Path | None:
     """What `pyvenv.cfg` says is a claim and nothing to start a program for, but it explains differences."""
     try:
-        lines = (context.location / "pyvenv.cfg").read_text("utf-8").splitlines()
+        lines = read_regular_text(context.location / "pyvenv.cfg").splitlines()
     except (OSError, UnicodeDecodeError):
         return None
     stated = dict(line.partition(" = ")[::2] for line in lines).get("home")

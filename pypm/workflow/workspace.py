@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from pypm.codec.shape import suggestion
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError
-from pypm.files import storage_errors
+from pypm.files import read_regular, storage_errors
 from pypm.model.project import PathSource, Project, Source, WorkspaceSource
 from pypm.paths import PROJECT_FILE, is_foreign, project_file
 
@@ -89,7 +89,7 @@ def _settings(path: Path) -> Mapping[str, Any]:
 
 def _document(path: Path) -> Mapping[str, Any]:
     with storage_errors(f"read `{path}`"):
-        return parse_toml(path.read_bytes(), file_name=str(path))
+        return parse_toml(read_regular(path), file_name=str(path))
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, Path]]:
