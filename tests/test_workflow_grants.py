@@ -57,7 +57,7 @@ WITHIN = {
     "no network": "allow-net = false",
     "its own files": 'allow-read = ["data"]\nallow-write = ["data"]',
     "read-only": 'read-only = true\nallow-write = ["data"]',
-    "what is passed anyway": 'allow-env = ["LANG", "LC_*"]',
+    "what is passed anyway": 'allow-env = ["LANG", "LC_*", "LC_ALL"]',
     "the strongest isolation": 'isolation = "namespaces"',
 }
 

@@ -37,7 +37,7 @@ def beyond_default(options: RunOptions, boundary: Boundary, *, build: bool = Fal
             for path in options.allow_write
             if build or not _is_own(path, boundary) or _is_protected(path, boundary)
         ),
-        "allow_env": tuple(name for name in options.allow_env if build or name not in PASSED),
+        "allow_env": tuple(name for name in options.allow_env if build or not _is_matched(name, PASSED)),
         "allow_device": options.allow_device,
     }
     if options.isolation is not None and options.isolation.in_place:
