@@ -298,6 +298,8 @@ def test_a_lock_with_placeholders_loads_without_a_lock_hash() -> None:
         ("python_version >= '3.11'", "python >= 3", "packages[0].marker"),
         ('index = "default"', 'index = "none"', "packages[0].index"),
         ('index = "default"', "", "packages[0]"),
+        ('index = "default"', 'directory = {path = "x\\n--index-url y"}', "packages[0].directory.path"),
+        ('index = "default"', 'archive = {url = "https://h.test/x\\r"}', "packages[0].archive.url"),
         ('index = "default"', 'vcs = {type = "git", url = "x", commit-id = "main"}', "packages[0].vcs"),
         ('index = "default"', 'directory = {path = "x", mode = 1}', "packages[0].directory.mode"),
         ("size = 7", "size = -7", "packages[0].wheels[0].size"),

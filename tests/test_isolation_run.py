@@ -326,6 +326,16 @@ def test_trees_of_editable_dependencies_are_read_only(scene: Scene) -> None:
     assert binds(policy)[str(tree)] is False
 
 
+def test_a_tree_that_became_a_link_is_not_followed(scene: Scene) -> None:
+    """It was judged a moment ago; the sandbox refuses to mount what a link leads to."""
+    tree = scene.root / "libs" / "own"
+    tree.parent.mkdir()
+    tree.symlink_to(scene.home)
+    policy = run_policy(scene, scene.environment, RunOptions(), scene.caller, trees=(tree,))
+    assert binds(policy)[str(tree)] is False
+    assert str(scene.home) not in binds(policy)
+
+
 GRANTABLE = (".", "src", ".git", ".vscode", ".github", "pyproject.toml", ".git/hooks", ".env", "..")
 
 

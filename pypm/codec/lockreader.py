@@ -43,6 +43,7 @@ _HEX = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _PATH = re.compile(r"(?![^/]*:)(?!.*(?:^|/)\.\.(?:/|$))[^/\\\x00-\x1f][^\\\x00-\x1f]*")
 """A path below a base: no `..`, no root, no scheme or drive (its first part would hold a colon)."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME_RUNS = re.compile(r"[-_.]+")
 _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f]+")
 
@@ -124,6 +125,13 @@ class LockReader:
         if type(value) is not str:
             self.refuse(f"{where}.{key}" if where else key, "is missing" if value is None else "is not text")
         return value
+
+    def _line(self, table: Mapping[str, Any], key: str, where: str) -> str:
+        """Text that other files repeat in a line of their own: a line break in it would begin another."""
+        text = self._text(table, key, where)
+        if _CONTROL.search(text):
+            self.refuse(f"{where}.{key}", "holds a control character")
+        return text
 
     def _optional_text(self, table: Mapping[str, Any], key: str, where: str) -> str | None:
         return self._text(table, key, where) if key in table else None
@@ -325,13 +333,13 @@ class LockReader:
             self._close(place, frozenset(("path", "editable")), where)
             if type(place.get("editable", False)) is not bool:
                 self.refuse(f"{where}.editable", "is not `true` or `false`")
-            return PathSource(path=self._text(place, "path", where), editable=place.get("editable", False))
+            return PathSource(path=self._line(place, "path", where), editable=place.get("editable", False))
         subdirectory = self._optional_text(place, "subdirectory", where)
         if subdirectory is not None and not _PATH.fullmatch(subdirectory):
             self.refuse(f"{where}.subdirectory", f"leads out of the source tree: `{subdirectory}`")
         if kind == "archive":
             self._close(place, frozenset(("url", "subdirectory")), where)
-            return UrlSource(url=self._text(place, "url", where), subdirectory=subdirectory)
+            return UrlSource(url=self._line(place, "url", where), subdirectory=subdirectory)
         if kind == "directory":
             self.refuse(f"{where}.path", "is missing")
         self._close(
@@ -342,7 +350,7 @@ class LockReader:
             self.refuse(where, "is not a commit of a git repository")
         return VcsSource(
             kind="git",
-            url=self._text(place, "url", where),
+            url=self._line(place, "url", where),
             revision=self._optional_text(place, "requested-revision", where),
             commit=commit,
             subdirectory=subdirectory,

@@ -56,7 +56,8 @@ def run_policy(
     """Describe what a command of the project may see and use.
 
     `project` is None for a tool or script that belongs to none. `trees` are source trees outside the project
-    that the environment points into (editable path dependencies); they are shown read-only.
+    that the environment points into (editable path dependencies), behind all links as they were judged; they
+    are shown read-only.
 
     The environment is mounted straight from the store, at its own place, on top of whatever lies there.
     Protected files come after every grant, so that no grant of a folder opens them by the way.
@@ -68,7 +69,8 @@ def run_policy(
     location = environment.location.parent.resolve() / environment.location.name
     places = Places()
     places.show(interpreter_places(environment.interpreter, home=caller.home))
-    places.show(trees)
+    for tree in trees:
+        places.show_real(tree, writable=False)
     if project is not None:
         _refuse_home(project.root, caller.home)
         _show_project(project.root, places, options)

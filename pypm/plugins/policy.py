@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypm.isolation.interpreter import interpreter_places
-from pypm.isolation.places import Places
+from pypm.isolation.places import Places, show_granted
 from pypm.isolation.variables import BUILD_VARIABLES, HOME, made
 from pypm.model.target import Interpreter
 from pypm.plugins.found import PythonFound
@@ -57,13 +57,16 @@ def host_policy(
 ) -> Policy:
     """Describe what the host may see and use.
 
-    Raises: sandbox.PolicyError for what the sandbox refuses.
+    Raises:
+        IsolationError: a path in the project leads out of it.
+        sandbox.PolicyError: for what the sandbox refuses.
     """
     places = Places()
     # The folder above must be listed to import from it; as a mount point it is empty but for that.
     code = INSIDE.parent if surroundings.in_place else INSIDE
     places.show((*interpreter_places(surroundings.interpreter, home=surroundings.home), code))
-    places.show(path for path in allowed.paths if path.exists())
+    existing = [path for path in allowed.paths if path.exists()]
+    show_granted(existing, surroundings.root, places, writable=False)
     if allowed.project:
         places.show((surroundings.root,))
     if allowed.packages:

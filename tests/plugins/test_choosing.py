@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypm.digest import sha256_hex
-from pypm.errors import ConfigurationError, IntegrityError, PluginError
+from pypm.errors import ConfigurationError, IntegrityError, IsolationError, PluginError
 from pypm.isolation import Boundary, HostPort
 from pypm.plugins.failures import printable
 from pypm.plugins.found import (
@@ -235,6 +235,9 @@ def test_the_policy_shows_only_what_was_allowed(tmp_path: Path) -> None:
 
     names, policy = shown(Allowed())
     assert names == {"scratch"}
+    (folders["root"] / "data").symlink_to(folders["extra"])
+    with pytest.raises(IsolationError, match="outside of it"):
+        shown(Allowed(paths=(folders["root"] / "data",)))
     assert policy.network == Network.NONE
     everything = Allowed(
         hosts=(("a.test", 443),),
