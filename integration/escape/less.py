@@ -30,6 +30,8 @@ NO_LIST = "a list of hosts wants a network namespace, so that it is refused"
 LISTED = tuple(sorted(path.stem for path in (Path(__file__).parent / "attacks").glob("listed_*.py")))
 
 LESS: dict[str, dict[str, str]] = {
+    "cache_writes": {"chmod of one": METADATA},
+    "terminal_disciplines": {"a terminal's size": NO_TERMINALS},
     "device_attributes": {"chmod *": METADATA, "times of *": METADATA},
     "environment_writes": {
         "chmod of *": METADATA,
@@ -75,7 +77,9 @@ AS_ROOT_TOO: dict[str, dict[str, str]] = {
 
 
 FIFO = "a read-only mount does not stop writing to a FIFO, nor does Landlock below a writable folder"
+DEEPER = "a folder `.git` deeper down cannot be forbidden by a mount; git runs what it says for who enters it"
 KNOWN: dict[str, dict[str, str]] = {
+    "nested_repository": {"status in the planted folder": DEEPER},
     "readonly_fifo": {"writing into it": FIFO, "bytes in the host's FIFO": FIFO},
 }
 """What the namespaces rung does not deny, either, by attack and check."""

@@ -90,7 +90,7 @@ class Way:
         (built / "attack" / "names").write_text(" ".join(names))
         (built / "attack" / "version").write_text(str(version))
         (built / "backend.py").write_text((HERE / "inside" / "backend.py").read_text())
-        (built / "pyproject.toml").write_text(_BUILT.format(version=version) + self.further)
+        (built / "pyproject.toml").write_text(BUILT.format(name="escape", version=version) + self.further)
         if self.name == "build":
             archive = arena.place / "outside" / f"escape-{version}.tar.gz"
             _write_sdist(built, archive, version)
@@ -151,13 +151,13 @@ dependencies = ["escape @ {url}"]
 [tool.pypm]
 package = false
 """
-_BUILT = """\
+BUILT = """\
 [build-system]
 requires = []
 build-backend = "backend"
 backend-path = ["."]
 [project]
-name = "escape"
+name = "{name}"
 version = "{version}"
 requires-python = ">=3.10"
 """

@@ -36,6 +36,8 @@ X86_64 = {
     "syslog": 103,
     "mknod": 133,
     "uselib": 134,
+    "ustat": 136,
+    "sysfs": 139,
     "personality": 135,
     "sched_setaffinity": 203,
     "vhangup": 153,

@@ -41,7 +41,7 @@ DENIED = (
     *_names("ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd name_to_handle_at open_by_handle_at"),
     # Large kernel interfaces with a history.
     *_names("bpf perf_event_open userfaultfd fanotify_init add_key request_key keyctl"),
-    *_names("modify_ldt lookup_dcookie uselib"),
+    *_names("modify_ldt lookup_dcookie uselib ustat sysfs"),
     # The machine itself.
     *_names("kexec_load kexec_file_load init_module finit_module delete_module reboot swapon swapoff acct"),
     *_names("quotactl quotactl_fd settimeofday clock_settime sethostname setdomainname iopl ioperm syslog"),

@@ -52,16 +52,6 @@ def build_wheel(folder, *_, **__):
 
 build_editable = build_wheel
 """
-_PROJECT = """\
-[build-system]
-requires = []
-build-backend = "backend"
-backend-path = ["."]
-[project]
-name = "evil"
-version = "VERSION"
-requires-python = ">=3.10"
-"""
 _MODES = (
     "link",
     "link to a folder",
@@ -83,6 +73,8 @@ _MODES = (
 
 
 def outside(arena, way):
+    from integration.escape.ways import BUILT
+
     shown = b""
     aim = arena.place / "outside"
     before = sorted(os.listdir(aim))
@@ -93,7 +85,7 @@ def outside(arena, way):
             _BACKEND.format(mode=mode, aim=str(aim)).replace("VERSION", str(version))
         )
         # A version of its own, so that no kept build of the mode before answers.
-        (project / "pyproject.toml").write_text(_PROJECT.replace("VERSION", str(version)))
+        (project / "pyproject.toml").write_text(BUILT.format(name="evil", version=version))
         if arena.user:
             subprocess.run(["chown", "-R", f"{arena.user}:", str(project)], check=True)
         arena.host([*arena.pypm, "lock"], cwd=project)

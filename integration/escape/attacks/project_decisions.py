@@ -37,6 +37,7 @@ _FILES = (
     ".venv/bin/python",
     ".venv/bin/activate",
     ".venv/pyvenv.cfg",
+    ".venv/lib/planted.pth",
 )
 _KEPT = ("pyproject.toml", "pypm.lock", ".git", ".venv")
 _BEFORE = {}
