@@ -27,6 +27,9 @@ from pypm.programs import find_program
 NAMESPACE = "pypm-lock"
 """Keeps a signature over something else from passing as one over a lock."""
 
+BUILD_NAMESPACE = "pypm-build"
+"""Of the records of builds: a machine that builds need not be one whose locks count, nor the reverse."""
+
 _TIMEOUT_SECONDS = 60
 _DEFAULT_KEYS = ("id_ed25519", "id_ed25519_sk", "id_ecdsa", "id_ecdsa_sk", "id_rsa")
 _MAY_EXPIRE = re.compile(rb"valid-before|cert-authority")
@@ -125,6 +128,59 @@ def verify_integrity(content: bytes, signature: bytes, *, root: Path) -> None:
     """
     with _files(signature=signature) as folder:
         _require_fitting(_program(root), f"{folder}/signature", content)
+
+
+def who_signed(content: bytes, signature: bytes, signers: bytes, *, namespace: str, root: Path) -> str | None:
+    """Return who of the allowed signers made a signature over these bytes for this use; None for nobody.
+
+    None stands for a foreign, a stale, a cut off and an expired signature alike.
+
+    Raises:
+        ConfigurationError: there is no `ssh-keygen` on this machine.
+    """
+    program = _program(root)
+    with _files(signature=signature, signers=signers) as folder:
+        common = ["-s", f"{folder}/signature", "-f", f"{folder}/signers"]
+        found = _run(program, "find-principals", *common)
+        for principal in found.stdout.decode("utf-8", "replace").splitlines():
+            done = _run(program, "verify", *common, "-n", namespace, "-I", principal, content=content)
+            if done.returncode == 0:
+                return principal
+    return None
+
+
+def sign_unasked(content: bytes, key: Path, *, namespace: str, root: Path) -> bytes:
+    """Return a signature that is made in the middle of other work: with no question and no terminal.
+
+    `key` is a private key without a passphrase, or a public one whose private key an agent holds.
+
+    Raises:
+        ConfigurationError: there is no `ssh-keygen` on this machine, or it cannot sign with the key.
+    """
+    argv = [_program(root), "-q", "-Y", "sign", "-n", namespace, "-f", os.fspath(key)]
+    silent = {"PATH": os.defpath, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+    if "SSH_AUTH_SOCK" in os.environ:
+        silent["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
+    try:
+        done = subprocess.run(
+            argv,
+            input=content,
+            capture_output=True,
+            check=False,
+            env=silent,
+            start_new_session=True,  # Without a terminal there is nobody to ask for a passphrase.
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        done = subprocess.CompletedProcess(argv, 1, b"", b"it took too long")
+    if done.returncode != 0 or b"BEGIN SSH SIGNATURE" not in done.stdout:
+        raise ConfigurationError(
+            f"`ssh-keygen` cannot sign with `{key}` unasked",
+            reference="signing-failed",
+            hint="give a private key without a passphrase, or a public one whose private key the agent holds",
+            details=tuple(done.stderr.decode("utf-8", "replace").splitlines()),
+        )
+    return done.stdout
 
 
 def sign(content: bytes, key: Path | None, *, root: Path, home: Path) -> bytes:

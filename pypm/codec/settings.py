@@ -43,7 +43,7 @@ _CALLED_ELSEWHERE = {
     "strategy": "resolution",
     "no-build-isolation": "sandbox",
 }
-_USERS_KEYS = ("cache-dir", "default-index", "offline", "python")
+_USERS_KEYS = ("build-signing-key", "cache-dir", "default-index", "offline", "python")
 """These are the user's to decide: a project must not choose them for those who check it out."""
 
 _DURATION = re.compile(

@@ -59,6 +59,15 @@ class Offer:
             destination.unlink()
             return False
 
+    def read(self, most_bytes: int) -> bytes | None:
+        """Return a small file's content; None where it is none, or has more bytes than that."""
+        source = self._open()
+        if source is None:
+            return None
+        with os.fdopen(source, "rb") as stream:
+            content = stream.read(most_bytes + 1)
+        return content if len(content) <= most_bytes else None
+
     def _open(self) -> int | None:
         """Open the file step by step; None where it is not a regular file in real folders."""
         folder = os.open(self.scratch, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -126,6 +126,13 @@ typedef struct pypm_package {
     const char *tree;
     /* Size of the archive in bytes; 0 where it is not known. */
     pypm_uint64 size_bytes;
+    /* The fields from here on are newer than the first pypm with version 1: ask PYPM_HAS for them. */
+    /* At PYPM_PRE_BUILD and PYPM_POST_BUILD: 64 hexadecimal digits that stand for all that the wheel depends
+     * on. NULL where a wheel that was built elsewhere would not be taken, whoever signed for it. */
+    const char *build_key;
+    /* At PYPM_POST_BUILD: the signed record of this build, a small file that another machine with the same
+     * `build_key` may be offered; NULL where nobody signs. */
+    const char *build_record;
 } pypm_package;
 
 /* One value of `[tool.pypm.plugins.<name>]` that is not a permission of pypm's own. */
@@ -159,7 +166,10 @@ typedef struct pypm_host {
                       const char *hint);
     /* At PYPM_PRE_FETCH: here is the artifact of `package`, so it need not be downloaded. `path` lies in
      * `scratch`, absolute or relative to it. pypm takes it only if it is a regular file with the locked
-     * sha256, and downloads the artifact otherwise. */
+     * sha256, and downloads the artifact otherwise.
+     * At PYPM_PRE_BUILD, for a package with a `build_key`: here is a signed record of that build. If pypm
+     * finds it good, the wheel that it names is asked for at PYPM_PRE_FETCH like any other artifact; otherwise
+     * it builds. */
     int (*offer)(void *user, const pypm_package *package, const char *path);
     /* Not 0 when the user has interrupted the command or the time of this stage is up: return soon. */
     int (*cancelled)(void *user);

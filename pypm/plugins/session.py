@@ -294,11 +294,13 @@ class _Events:
 
     def _offer(self, index: int, path: str) -> None:
         shown = printable(path, most_characters=200)
-        if self._context.stage is not Stage.PRE_FETCH:
-            raise self._link.failed(
-                f"offered `{shown}`; only `pre-fetch` takes offers", reference="bad-offer"
-            )
         package = self._context.packages[index]
+        is_record = self._context.stage is Stage.PRE_BUILD and package.build_key is not None
+        if self._context.stage is not Stage.PRE_FETCH and not is_record:
+            raise self._link.failed(
+                f"offered `{shown}`; only `pre-fetch` takes offers, and `pre-build` where a record is wanted",
+                reference="bad-offer",
+            )
         parts = parts_below(self._scratch, path)
         offer = parts and Offer(
             plugin=self._plugin,

@@ -11,6 +11,8 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +33,13 @@ from pypm.model.plan import Pick
 from pypm.model.project import BuildSystem, PathSource, VcsSource
 from pypm.model.wheel import StoredWheel
 from pypm.store.adoption import Expected
-from pypm.workflow.stages import Package, Stage, picked_package
+from pypm.workflow.stages import Package, Stage, built_package, picked_package
 from pypm.workflow.supply import Supply, required_hash
 from pypm.workflow.written import written
 
 if TYPE_CHECKING:
     from pypm.build.frontend import Workbench
+    from pypm.workflow.vouched import Vouching
 
 _RECORD = "built.json"
 """Beside a built wheel: its file name and hash."""
@@ -65,18 +68,26 @@ class Builder:
             if isinstance(pick.package.source, VcsSource):
                 # The commit says it all, so nothing needs to be there to look.
                 identity = _commit_identity(pick.package.source)
-                environment = self._remembered(identity)
-                return None if environment is None else self._built(sdist_key(identity, environment))
+                return self._known(identity, pick)
             source = self._tree_of(pick)
             editable = _is_editable(pick)
             environment = self._remembered(_tree_identity(source))
             if environment is None:
                 return None
             return self._built(_key_of_tree(source, environment, editable=editable))
-        environment = self._remembered(required_hash(pick.artifact))
-        return (
-            None if environment is None else self._built(sdist_key(required_hash(pick.artifact), environment))
-        )
+        return self._known(required_hash(pick.artifact), pick)
+
+    def _known(self, identity: Sha256, pick: Pick) -> StoredWheel | None:
+        """Return the wheel of an sdist or commit that was built here, or taken from who built it."""
+        environment = self._remembered(identity)
+        if environment is None:
+            return None
+        built = self._built(sdist_key(identity, environment))
+        if built is not None:
+            return built
+        subject = picked_package(self._supply.context.cache, pick)
+        found = self._vouching.find(self._vouching.circumstances(identity, environment, subject))
+        return None if found is None else self._noted(*found)
 
     def find_project(self) -> StoredWheel | None:
         """Return the project's own editable wheel, if nothing that matters to it changed."""
@@ -98,8 +109,7 @@ class Builder:
             commit = pick.package.source
             source, identity = self._commit_tree(pick.package.name, commit), _commit_identity(commit)
             environment = self._requirements(source, identity)
-            key = sdist_key(identity, environment)
-            return self._built(key) or self._make(source, environment, key, subject)
+            return self._made(source, environment, identity, subject)
         if pick.artifact is None:
             source, editable = self._tree_of(pick), _is_editable(pick)
             environment = self._requirements(source, _tree_identity(source), editable=editable)
@@ -109,8 +119,40 @@ class Builder:
         archive = self._supply.fetch_source(pick)
         with self._unpacked(archive) as source:
             environment = self._requirements(source, sha256)
-            key = sdist_key(sha256, environment)
-            return self._built(key) or self._make(source, environment, key, subject)
+            return self._made(source, environment, sha256, subject)
+
+    def _made(
+        self, source: SourceTree, environment: Environment, identity: Sha256, subject: Package
+    ) -> StoredWheel:
+        """Return the wheel of an sdist or commit: built before, taken from who built it, or built now."""
+        key = sdist_key(identity, environment)
+        built = self._built(key)
+        if built is not None:
+            return built
+        stages = self._supply.context.stages
+        circumstances = self._vouching.circumstances(identity, environment, subject)
+        taken = self._vouching.find(circumstances) or self._vouching.take(subject, circumstances)
+        if taken is not None:
+            stages.built(built_package(*taken))
+            return self._noted(*taken)
+        stored, wheel = self._compile(source, environment, key, subject)
+        package = built_package(stored, wheel)
+        signed = self._vouching.sign(stored, wheel, circumstances)
+        if signed is not None:
+            package = replace(package, build_key=circumstances.key, build_record=str(signed))
+        stages.built(package)
+        return stored
+
+    def _noted(self, stored: StoredWheel, archive: Path) -> StoredWheel:
+        self.archives[stored.sha256] = archive
+        return stored
+
+    @cached_property
+    def _vouching(self) -> Vouching:
+        """What knows of builds elsewhere."""
+        from pypm.workflow.vouched import Vouching
+
+        return Vouching(self._supply, self._options)
 
     def build_project(self) -> StoredWheel:
         """Build the project's own editable wheel (PEP 660) and return it from the store."""
@@ -143,19 +185,30 @@ class Builder:
         *,
         editable: bool = False,
     ) -> StoredWheel:
+        stages = self._supply.context.stages
+        stages.call(Stage.PRE_BUILD, [subject])
+        stored, wheel = self._compile(source, environment, key, subject, editable=editable)
+        stages.built(built_package(stored, wheel))
+        return stored
+
+    def _compile(
+        self,
+        source: SourceTree,
+        environment: Environment,
+        key: Sha256,
+        subject: Package,
+        *,
+        editable: bool = False,
+    ) -> tuple[StoredWheel, Path]:
         from pypm.build.frontend import build_wheel
 
         folder = self._folder(key)
-        stages = self._supply.context.stages
-        stages.call(Stage.PRE_BUILD, [subject])
         with self._supply.context.reporter.task("Building", source.name, unit="lines") as task:
             wheel = build_wheel(source, self._workbench(environment, task.say), folder, editable=editable)
         sha256 = sha256_file(wheel)
         record = {"filename": wheel.name, "sha256": sha256}
         write_atomically(folder / _RECORD, json.dumps(record).encode("ascii"))
-        stored = self._adopt(wheel, Sha256(sha256), (subject.name, subject.version))
-        stages.built(stored, wheel)
-        return stored
+        return self._adopt(wheel, Sha256(sha256), (subject.name, subject.version)), wheel
 
     def _adopt(self, wheel: Path, sha256: Sha256, expected: tuple[str | None, str | None]) -> StoredWheel:
         name, version = expected
@@ -284,8 +337,15 @@ class Builder:
         return describe(context.interpreter, wheels, BUILD_ENVIRONMENT, cache=context.cache.root)
 
     def _memory(self, identity: Sha256) -> Path:
-        interpreter = self._supply.context.interpreter
-        name = content_digest([1, identity, interpreter.identity, interpreter.platform])
+        """Where it is kept: another project, with other indexes, answers the same question for itself."""
+        interpreter, project = self._supply.context.interpreter, self._supply.context.project
+        settings, signers = project.settings, self._vouching.signers_digest
+        answered_by = repr((
+            self._supply.context.indexes, sorted(project.sources.items()), settings.exclude_newer,
+            settings.prerelease, settings.no_build, settings.no_build_package, settings.no_binary,
+            settings.no_binary_package, signers,
+        ))  # fmt: skip
+        name = content_digest([2, identity, interpreter.identity, interpreter.platform, answered_by])
         return self._supply.context.cache.builds / "requirements" / f"{name}.json"
 
     def _remembered(self, identity: Sha256) -> Environment | None:

@@ -256,9 +256,9 @@ class PluginStages(Stages):
         self._pass(Stage.POST_FETCH, fetched, only_unseen=True)
         self._pass(Stage.POST_BUILD, built, only_unseen=True)
 
-    def built(self, wheel: StoredWheel, archive: Path) -> None:
-        """After a wheel was built and unpacked."""
-        self._pass(Stage.POST_BUILD, [built_package(wheel, archive)])
+    def built(self, package: Package) -> None:
+        """After a wheel was built and unpacked, or taken from who built it."""
+        self._pass(Stage.POST_BUILD, [package])
 
     def _pass(self, stage: Stage, packages: list[Package], *, only_unseen: bool = False) -> None:
         """Call a stage about artifacts that are here, and keep which of them were let pass."""

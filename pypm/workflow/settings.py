@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _KEYS: Mapping[str, type] = {
     "allowed-signers": str,
+    "build-signing-key": str,
     "cache-dir": str,
     "default-index": str,
     "isolation": str,
@@ -91,6 +92,8 @@ class Settings:
     """The configuration files that were looked for, whether or not they exist."""
     allowed_signers: Path | None = None
     """Who may sign locks, whatever a project says; with it, every lock must be signed."""
+    build_signing_key: Path | None = None
+    """Signs the records of what is built here, so that machines that share a cache may take the wheels."""
     isolation: Isolation | None = None
     """A weaker isolation by name, also for what pypm runs by itself; None is the strongest."""
     foreign_root: Path | None = None
@@ -126,7 +129,8 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         offline=overrides.offline or bool(configured.get("offline")),
         python=overrides.python or configured.get("python"),
         default_index=overrides.default_index or configured.get("default-index"),
-        allowed_signers=_signers(environ.get("PYPM_ALLOWED_SIGNERS") or configured.get("allowed-signers")),
+        allowed_signers=_path(environ.get("PYPM_ALLOWED_SIGNERS") or configured.get("allowed-signers")),
+        build_signing_key=_path(environ.get("PYPM_BUILD_SIGNING_KEY") or configured.get("build-signing-key")),
         isolation=_isolation(environ.get("PYPM_ISOLATION") or configured.get("isolation")),
         indexes=_indexes(overrides),
         login_urls=tuple(text.partition("=")[2] for text in overrides.index) + overrides.find_links,
@@ -202,7 +206,7 @@ def _cache(chosen: Path | str | None, environ: Mapping[str, str]) -> Path:
     return cache_home(environ) if chosen is None else Path(chosen).expanduser().absolute()
 
 
-def _signers(chosen: str | None) -> Path | None:
+def _path(chosen: str | None) -> Path | None:
     return Path(chosen).expanduser().absolute() if chosen else None
 
 

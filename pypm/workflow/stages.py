@@ -89,8 +89,8 @@ class Stages:
     ) -> None:
         """Show what the store had already to those who have not let it pass yet."""
 
-    def built(self, wheel: StoredWheel, archive: Path) -> None:
-        """After a wheel was built and unpacked."""
+    def built(self, package: Package) -> None:
+        """After a wheel was built and unpacked, or taken from who built it."""
 
 
 def picked_package(

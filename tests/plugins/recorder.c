@@ -39,14 +39,14 @@ static void copy(const char *from, const char *to) {
     if (target != NULL) fclose(target);
 }
 
-/* Offers what lies under the artifact's name in the folder of the option `offers`, or rubbish. */
-static int offer(const pypm_context *context, const pypm_package *package) {
+/* Offers what lies under a name in the folder of the option `offers`, or rubbish. */
+static int offer(const pypm_context *context, const pypm_package *package, const char *name) {
     char from[900], to[900];
-    snprintf(from, sizeof from, "%s/%s", option(context, "offers"), package->artifact);
-    snprintf(to, sizeof to, "%s/%s", context->scratch, package->artifact);
+    snprintf(from, sizeof from, "%s/%s", option(context, "offers"), name);
+    snprintf(to, sizeof to, "%s/%s", context->scratch, name);
     if (!readable(from)) return 0;
     copy(from, to);
-    return context->host->offer(context->host->user, package, package->artifact);
+    return context->host->offer(context->host->user, package, name);
 }
 
 static void misbehave(const pypm_context *context) {
@@ -72,7 +72,10 @@ int pypm_hook(const pypm_context *context) {
                                  package->version, package->artifact != NULL ? "+artifact" : "",
                                  package->sha256 != NULL ? "+sha256" : "", readable(package->path) ? "+path" : "",
                                  readable(package->tree) ? "+tree" : "");
-        if (context->stage == PYPM_PRE_FETCH && option(context, "offers")[0] != 0 && offer(context, package) != 0)
+        if (option(context, "offers")[0] == 0) continue;
+        if (context->stage == PYPM_PRE_FETCH && offer(context, package, package->artifact) != 0) return 99;
+        if (context->stage == PYPM_PRE_BUILD && package->build_key != NULL &&
+            offer(context, package, package->build_key) != 0)
             return 99;
     }
     host->log(host->user, PYPM_WARNING, line);

@@ -1,6 +1,6 @@
 /* Calls the s3cache hook as a program of its own, so that sanitizers see all of it.
  * usage: s3_driver STAGE,STAGE... SCRATCH [KEY=VALUE ...] -- [NAME SHA256 SIZE PATH ...]
- * SIZE may be 0, PATH may be `-`. Prints a line for each thing the hook says, and `result N` for each stage. */
+ * BUILD_KEY and BUILD_RECORD are those of every package. SIZE may be 0, PATH may be `-`. Prints a line for each thing the hook says, and `result N` for each stage. */
 #include "pypm_plugin.h"
 
 #include <stdio.h>
@@ -47,8 +47,8 @@ static int is_cancelled(void *user) {
 }
 
 int main(int count, char **words) {
-    static const char *const names[] = {"pre-fetch", "post-fetch", "post-build"};
-    static const pypm_uint32 stages[] = {PYPM_PRE_FETCH, PYPM_POST_FETCH, PYPM_POST_BUILD};
+    static const char *const names[] = {"pre-fetch", "post-fetch", "post-build", "pre-build"};
+    static const pypm_uint32 stages[] = {PYPM_PRE_FETCH, PYPM_POST_FETCH, PYPM_POST_BUILD, PYPM_PRE_BUILD};
     const pypm_host host = {sizeof host, 0, NULL, take_log, take_progress, take_diagnostic, take_offer, is_cancelled};
     const char *patience = getenv("CANCEL_AFTER");
     pypm_context context;
@@ -76,15 +76,17 @@ int main(int count, char **words) {
         pypm_package *package = &packages[context.package_count];
         package->struct_size = sizeof *package;
         package->name = words[at];
+        package->build_key = getenv("BUILD_KEY");
+        package->build_record = getenv("BUILD_RECORD");
         package->sha256 = strcmp(words[at + 1], "-") == 0 ? NULL : words[at + 1];
         package->size_bytes = (pypm_uint64)atoll(words[at + 2]);
         package_list[context.package_count++] = package;
     }
     for (name = strtok(words[1], ","); name != NULL; name = strtok(NULL, ",")) {
         size_t index;
-        for (index = 0; index < 3 && strcmp(name, names[index]) != 0; ++index) {
+        for (index = 0; index < 4 && strcmp(name, names[index]) != 0; ++index) {
         }
-        if (index == 3) return 2;
+        if (index == 4) return 2;
         context.stage = stages[index];
         context.stage_name = names[index];
         for (at = 0; at < (int)context.package_count; ++at) {

@@ -19,9 +19,9 @@ POINTER_BYTES = ctypes.sizeof(ctypes.c_void_p)
 
 FROZEN = {
     "pypm_package": (
-        72,
+        88,
         "struct_size:0 reserved:4 name:8 version:16 artifact:24 url:32 sha256:40 path:48 tree:56 "
-        "size_bytes:64",
+        "size_bytes:64 build_key:72 build_record:80",
     ),
     "pypm_option": (24, "struct_size:0 reserved:4 key:8 value:16"),
     "pypm_host": (

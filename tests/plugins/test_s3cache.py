@@ -177,6 +177,35 @@ def test_built_wheels_are_stored_after_a_look(machine: Machine, server: Server) 
     assert (server.count("HEAD"), server.count("PUT")) == (2, 1)
 
 
+def test_the_record_of_a_build_goes_from_one_machine_to_another(machine: Machine, server: Server) -> None:
+    key, record = "ab" * 32, machine.folder / "record"
+    record.write_bytes(b"signed record")
+    wheel = machine.add("built", b"wheel")
+    server.objects[f"pypm/v1/builds/ab/{key}"] = b"one that nobody believes"
+    machine.run("post-build", BUILD_KEY=key, BUILD_RECORD=str(record))
+    assert server.objects == {wheel: b"wheel", f"pypm/v1/builds/ab/{key}": b"signed record"}
+    second = another(machine).run("pre-build,pre-fetch", BUILD_KEY=key)
+    assert second.offers == {"built": b"wheel"}
+    assert (second.folder / "scratch-0" / key).read_bytes() == b"signed record"
+    missing = another(machine, "third").run("pre-build", BUILD_KEY="cd" * 32)
+    assert (missing.results, missing.offers, missing.warnings) == ([0], {}, [])
+
+
+@pytest.mark.parametrize("key", ["", "../../secret", "A" * 64, "a" * 63])
+def test_what_is_no_build_key_is_no_name(machine: Machine, server: Server, key: str) -> None:
+    machine.add("built", b"wheel")
+    machine.run("pre-build", BUILD_KEY=key)
+    assert not server.requests
+
+
+def test_a_record_that_never_ends_is_none(machine: Machine, server: Server) -> None:
+    key = "ab" * 32
+    machine.add("built", b"wheel")
+    server.objects[f"pypm/v1/builds/ab/{key}"] = b"x" * (1 << 20)
+    machine.run("pre-build", BUILD_KEY=key)
+    assert (machine.results, machine.offers, machine.left) == ([0], {}, [])
+
+
 def test_without_a_bucket_it_does_nothing(machine: Machine, server: Server) -> None:
     machine.add("a", b"a")
     machine.options["bucket"] = ""
@@ -614,7 +643,7 @@ def test_without_a_grant_it_reaches_nothing(scene: Scene, built: Path, server: S
 def test_what_it_is_and_wants(scene: Scene, built: Path, server: Server) -> None:
     scene.folder = built
     said = inspect(scene.find("s3cache"), scene.surroundings)
-    assert said.stages == {Stage.PRE_FETCH, Stage.POST_FETCH, Stage.POST_BUILD}
+    assert said.stages == {Stage.PRE_FETCH, Stage.POST_FETCH, Stage.PRE_BUILD, Stage.POST_BUILD}
     assert all(item.optional for item in said.permissions), "a project may name it before it has a bucket"
 
 

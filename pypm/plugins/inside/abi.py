@@ -34,6 +34,8 @@ class Package(c.Structure):
         ("path", c.c_char_p),
         ("tree", c.c_char_p),
         ("size_bytes", c.c_uint64),
+        ("build_key", c.c_char_p),
+        ("build_record", c.c_char_p),
     )
 
 

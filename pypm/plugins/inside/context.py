@@ -49,6 +49,10 @@ class Package:
     """The unpacked tree, laid out like a virtual environment."""
     size_bytes: int = 0
     """0 where it is not known."""
+    build_key: str | None = None
+    """Stands for all that a built wheel depends on; None where one from elsewhere would not be taken."""
+    build_record: str | None = None
+    """The signed record of a build; None where nobody signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

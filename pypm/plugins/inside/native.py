@@ -171,7 +171,7 @@ def _package(package: dict[str, Any]) -> abi.Package:
     )
 
 
-_PACKAGE_TEXTS = ("name", "version", "artifact", "url", "sha256", "path", "tree")
+_PACKAGE_TEXTS = ("name", "version", "artifact", "url", "sha256", "path", "tree", "build_key", "build_record")
 _TEXTS = (
     "pypm_version", "project_root", "lock_path", "lock_digest", "environment_path", "environment_digest",
     "interpreter", "interpreter_version", "scratch",

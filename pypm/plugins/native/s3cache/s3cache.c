@@ -34,7 +34,7 @@ const pypm_descriptor pypm_plugin = {
     "1.0.0",
     "Shares artifacts with other machines through an S3-compatible bucket.",
     permissions,
-    PYPM_PRE_FETCH | PYPM_POST_FETCH | PYPM_POST_BUILD,
+    PYPM_PRE_FETCH | PYPM_POST_FETCH | PYPM_PRE_BUILD | PYPM_POST_BUILD,
     0
 };
 
@@ -115,16 +115,23 @@ static queue_next after_fetch(void *argument, job *one, const answer *result) {
     switch (result->kind) {
     case ANSWER_DONE:
         ++session.answered;
+        if (one->is_record) {
+            host->offer(host->user, package, package->build_key);
+            return NEXT_JOB;
+        }
         ++work->moved;
         known_set(&session.known, package->sha256, OBJECT_FETCHED);
         host->offer(host->user, package, package->sha256);
         return NEXT_JOB;
     case ANSWER_MISSING:
         ++session.answered;
-        known_set(&session.known, package->sha256, OBJECT_MISSING);
+        if (!one->is_record) known_set(&session.known, package->sha256, OBJECT_MISSING);
         return NEXT_JOB;
     case ANSWER_WRONG:
         ++session.answered;
+        if (one->is_record) {
+            return NEXT_JOB; /* Too large for one; pypm builds. */
+        }
         known_set(&session.known, package->sha256, OBJECT_WRONG);
         complain_of_wrong(work, package, result);
         return NEXT_JOB;
@@ -147,7 +154,7 @@ static queue_next after_store(void *argument, job *one, const answer *result) {
     }
     if (result->kind == ANSWER_DONE) {
         work->moved += !is_look;
-        known_set(&session.known, one->package->sha256, OBJECT_PRESENT);
+        if (!one->is_record) known_set(&session.known, one->package->sha256, OBJECT_PRESENT);
         return NEXT_JOB;
     }
     if (result->kind == ANSWER_UNCONDITIONAL) {
@@ -242,8 +249,67 @@ static void tell_moved(const stage_work *work, const char *what) {
     }
 }
 
+/* Whether pypm tells of the build of this package, and where to find it. An older pypm does not know of records. */
+static int has_build_key(const pypm_package *package) {
+    return PYPM_HAS(package, pypm_package, build_record) && sha256_is_text(package->build_key);
+}
+
+static void plan_records(stage_work *work) {
+    size_t index;
+    for (index = 0; index < work->context->package_count; ++index) {
+        if (has_build_key(work->context->packages[index])) {
+            add_job(work, work->context->packages[index], TRANSFER_FETCH);
+            work->jobs[work->count - 1].is_record = 1;
+        }
+    }
+}
+
+/* Hash a small file; 0 for success. */
+static int hash_file(const char *path, char text[SHA256_TEXT_BYTES]) {
+    unsigned char block[4096];
+    sha256_state state;
+    size_t got;
+    int failed;
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        return -1;
+    }
+    sha256_begin(&state);
+    while ((got = fread(block, 1, sizeof block, file)) > 0) {
+        sha256_add(&state, block, got);
+    }
+    failed = ferror(file);
+    fclose(file);
+    sha256_end(&state, text);
+    return failed ? -1 : 0;
+}
+
+/* Records replace what is there: it may be one that nobody believes, and any good one is as good as another. */
+static void plan_record_stores(stage_work *work) {
+    size_t index;
+    for (index = 0; index < work->context->package_count; ++index) {
+        const pypm_package *package = work->context->packages[index];
+        job *one;
+        if (!has_build_key(package) || package->build_record == NULL) {
+            continue;
+        }
+        add_job(work, package, TRANSFER_STORE);
+        one = &work->jobs[work->count - 1];
+        one->is_record = 1;
+        if (hash_file(package->build_record, one->record_sha256) != 0) {
+            --work->count;
+            complain(work, "cannot be given the record of a build", "allow it to read: `allow-read = [\"packages\"]`");
+        }
+    }
+}
+
 static void fetch(stage_work *work) {
     answer none;
+    if (work->context->stage == PYPM_PRE_BUILD) {
+        plan_records(work);
+        run(work, after_fetch);
+        return;
+    }
     plan_fetches(work);
     run(work, after_fetch);
     if (session.denied > 0 && session.answered == 0 && !session.is_off) {
@@ -276,6 +342,13 @@ static void store(stage_work *work) {
     plan_stores(work);
     run(work, after_store);
     tell_moved(work, "artifacts stored in");
+    if (!session.is_off && !work->is_failed) {
+        /* Behind the wheels, so that what a record names is there. */
+        memset(work->jobs, 0, work->count * sizeof *work->jobs);
+        work->count = 0;
+        plan_record_stores(work);
+        run(work, after_store);
+    }
 }
 
 /* Read the settings once; 0 to go on. */
@@ -308,7 +381,7 @@ int pypm_hook(const pypm_context *context) {
     work.jobs = calloc(context->package_count, sizeof *work.jobs);
     if (work.jobs == NULL) {
         complain(&work, "cannot be used: there is no memory", "");
-    } else if (context->stage == PYPM_PRE_FETCH) {
+    } else if (context->stage == PYPM_PRE_FETCH || context->stage == PYPM_PRE_BUILD) {
         fetch(&work);
     } else {
         store(&work);

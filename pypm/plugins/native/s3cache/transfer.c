@@ -14,12 +14,23 @@
 
 /* S3 takes no larger object in one request. */
 static const curl_off_t largest_bytes = (curl_off_t)5 << 30;
+enum { LARGEST_RECORD_BYTES = 64 << 10 };
 enum { SLOWEST_BYTES_PER_SECOND = 256, RECEIVE_BUFFER_BYTES = 256 << 10, SEND_BUFFER_BYTES = 256 << 10 };
 /* Large objects are announced, so that one that is not wanted need not be sent; few servers answer later than this. */
 enum { ANNOUNCED_MS = 300 };
 
-void object_key(const cache_settings *settings, const char *sha256, char key[OBJECT_KEY_BYTES]) {
-    snprintf(key, OBJECT_KEY_BYTES, "%sv1/%.2s/%s", settings->prefix, sha256, sha256);
+const char *job_name(const job *work) {
+    return work->is_record ? work->package->build_key : work->package->sha256;
+}
+
+/* What the content of a file that is sent must have. */
+static const char *content_sha256(const job *work) {
+    return work->is_record ? work->record_sha256 : work->package->sha256;
+}
+
+void object_key(const cache_settings *settings, const job *work, char key[OBJECT_KEY_BYTES]) {
+    const char *name = job_name(work);
+    snprintf(key, OBJECT_KEY_BYTES, "%sv1/%s%.2s/%s", settings->prefix, work->is_record ? "builds/" : "", name, name);
 }
 
 static long status_of(const transfer *t) {
@@ -83,7 +94,7 @@ static size_t give_out(char *bytes, size_t unit, size_t count, void *argument) {
         sha256_state whole = t->hash;
         char text[SHA256_TEXT_BYTES];
         sha256_end(&whole, text);
-        if (strcmp(text, t->job->package->sha256) != 0) {
+        if (strcmp(text, content_sha256(t->job)) != 0) {
             return stop(t, STOP_HASH, CURL_READFUNC_ABORT);
         }
     }
@@ -136,7 +147,7 @@ static int add_headers(transfer *t, const job *work, const cache_settings *setti
     int failed = 0;
     if (settings->access_key[0] != '\0') {
         /* The server hashes what it takes and refuses it if it is something else. */
-        failed |= add_header(t, "x-amz-content-sha256", is_store ? work->package->sha256 : empty_hash);
+        failed |= add_header(t, "x-amz-content-sha256", is_store ? content_sha256(work) : empty_hash);
         if (settings->session_token[0] != '\0') {
             failed |= add_header(t, "x-amz-security-token", settings->session_token);
         }
@@ -198,15 +209,19 @@ static int open_file(transfer *t, const char *scratch) {
     struct stat status;
     t->limit_bytes = (pypm_uint64)largest_bytes;
     if (t->job->kind == TRANSFER_FETCH) {
-        if (snprintf(t->path, sizeof t->path, "%s/%s", scratch, package->sha256) >= (int)sizeof t->path) {
+        if (snprintf(t->path, sizeof t->path, "%s/%s", scratch, job_name(t->job)) >= (int)sizeof t->path) {
             errno = ENAMETOOLONG;
             return -1;
         }
-        if (package->size_bytes != 0 && package->size_bytes < t->limit_bytes) t->limit_bytes = package->size_bytes;
+        if (t->job->is_record) {
+            t->limit_bytes = LARGEST_RECORD_BYTES;
+        } else if (package->size_bytes != 0 && package->size_bytes < t->limit_bytes) {
+            t->limit_bytes = package->size_bytes;
+        }
         t->file = open(t->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (t->file < 0) t->path[0] = '\0';
     } else if (t->job->kind == TRANSFER_STORE) {
-        t->file = open(package->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        t->file = open(t->job->is_record ? package->build_record : package->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
         if (t->file >= 0 && fstat(t->file, &status) != 0) return -1;
         if (t->file >= 0 && (!S_ISREG(status.st_mode) || status.st_size == 0 || status.st_size > largest_bytes)) {
             errno = EFBIG;
@@ -227,7 +242,7 @@ int transfer_begin(transfer *t, job *work, const cache_settings *settings, const
     t->file = -1;
     t->job = work;
     sha256_begin(&t->hash);
-    object_key(settings, work->package->sha256, key);
+    object_key(settings, work, key);
     snprintf(url, sizeof url, "%s/%s", settings->base_url, key);
     if (open_file(t, scratch) != 0) {
         verdict_of_file(errno, work->kind, result);
@@ -269,7 +284,7 @@ void transfer_end(transfer *t, CURLcode code, const cache_settings *settings, an
     verdict_of_transfer(t, code, status_of(t), settings, result);
     if (result->kind == ANSWER_DONE && t->job->kind == TRANSFER_FETCH) {
         sha256_end(&t->hash, text);
-        if (strcmp(text, t->job->package->sha256) != 0) {
+        if (!t->job->is_record && strcmp(text, t->job->package->sha256) != 0) {
             verdict_of_wrong_object(result);
         } else {
             t->path[0] = '\0'; /* The file stays: it is what was asked for. */

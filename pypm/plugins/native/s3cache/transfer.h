@@ -23,6 +23,11 @@ typedef enum transfer_kind { TRANSFER_FETCH, TRANSFER_LOOK_UP, TRANSFER_STORE } 
 typedef struct job {
     const pypm_package *package;
     transfer_kind kind;
+    /* The package's record of its build in place of its artifact. It lies under the key of the build, so its hash says
+     * nothing; pypm believes the signature in it. */
+    int is_record;
+    /* SHA-256 of a record that is stored. */
+    char record_sha256[SHA256_TEXT_BYTES];
     /* Whether an object that is there already is left as it is. */
     int is_conditional;
     unsigned attempts;
@@ -85,9 +90,11 @@ typedef struct transfer {
     char curl_error[CURL_ERROR_SIZE];
 } transfer;
 
-/* Where the object of a hash lies, relative to the bucket; the text has room for a prefix and 128 bytes. */
+/* What the object and the file that is fetched are called: a hash, or the key of a build. */
+const char *job_name(const job *work);
+/* Where the object of a job lies, relative to the bucket; the text has room for a prefix and 128 bytes. */
 enum { OBJECT_KEY_BYTES = 512 };
-void object_key(const cache_settings *settings, const char *sha256, char key[OBJECT_KEY_BYTES]);
+void object_key(const cache_settings *settings, const job *work, char key[OBJECT_KEY_BYTES]);
 
 /* Prepare `transfer->handle` for the job. `scratch` takes what is fetched. 0 for success; otherwise `result` says why
  * and nothing was begun. */
