@@ -12,6 +12,7 @@ import pytest
 from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.git import Repositories, bare
 from pypm.model.project import VcsSource
+from tests.support.git_server import serve_repositories
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -140,3 +141,21 @@ def test_nothing_of_a_repository_runs(
     assert not witness.exists()
     with pytest.raises(ConfigurationError, match="no folder `out`"):
         repositories.tree(repositories.pinned(source(upstream, "main", "out")))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_server_over_tls_is_believed_when_its_authority_is_named(
+    tmp_path: Path, upstream: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with serve_repositories(upstream.parent, tmp_path) as (url, certificate):
+        asked = VcsSource(kind="git", url=f"{url}/{upstream.name}/.git", revision="v1")
+        with pytest.raises(IndexAccessError, match="could not be read"):
+            Repositories(tmp_path / "git", offline=False).pinned(asked)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        repositories = Repositories(tmp_path / "git", offline=False)
+        pinned = repositories.pinned(asked)
+        assert (repositories.tree(pinned) / "file").read_text() == "one"
+        for missing in (replace(asked, revision="v9"), replace(asked, url=f"{url}/none")):
+            with pytest.raises(IndexAccessError):
+                repositories.pinned(missing)

@@ -11,8 +11,16 @@ from packaging.version import Version
 
 from integration.ecosystem.__main__ import Row
 from integration.ecosystem.contest import Result
-from integration.ecosystem.pins import count, differences, our_pins, reasons, their_pins
+from integration.ecosystem.pins import (
+    count,
+    differences,
+    our_constraints,
+    our_pins,
+    reasons,
+    their_pins,
+)
 from integration.ecosystem.question import Question, read_folder, read_question
+from integration.ecosystem.second import newer_and_older
 from integration.peers import uv, uv_environment
 from pypm.codec.pyproject import parse_project
 
@@ -110,6 +118,32 @@ def test_reasons_are_for_the_packages_of_one_project() -> None:
     better = {"p": [{"packages": ["a", "b"], "reason": "why"}]}
     assert reasons("p", better) == {"a": "why", "b": "why"}
     assert not reasons("q", better)
+
+
+def test_our_pins_can_be_put_to_the_peer(tmp_path: Path) -> None:
+    lock = """
+[[packages]]
+name = "a"
+version = "1.0"
+index = "default"
+marker = "sys_platform == 'linux'"
+[[packages]]
+name = "b"
+version = "2.0"
+index = "default"
+[[packages]]
+name = "tree"
+version = "1.0"
+"""
+    (tmp_path / "pypm.lock").write_text(lock)
+    assert our_constraints(tmp_path) == ["a==1.0 ; sys_platform == 'linux'", "b==2.0"]
+    ours = {
+        "a": frozenset({Version("2"), Version("1")}),
+        "b": frozenset({Version("1")}),
+        "c": frozenset[Version](),
+    }
+    peers = {"a": frozenset({Version("1")}), "b": frozenset({Version("3")}), "c": frozenset({Version("1")})}
+    assert newer_and_older(ours, peers) == (1, 1)
 
 
 def test_uv_reads_the_settings_of_the_project_and_no_others(tmp_path: Path) -> None:

@@ -187,6 +187,18 @@ def _data(row: Row) -> dict[str, Any]:
     }
 
 
+def _growth(rows: list[Row]) -> str:
+    """Say how the time of solving alone grows with the number of packages."""
+    known = sorted(
+        (count(row.ours.pins), row.solver_seconds)
+        for row in rows
+        if row.ours.pins and row.solver_seconds is not None
+    )
+    return ", ".join(
+        f"{packages}: {took:.2f} s ({took / packages * 1e3:.1f} ms each)" for packages, took in known
+    )
+
+
 def _print_total(rows: list[Row], failed: int, *, as_json: bool) -> None:
     ratios = [row.ratio for row in rows if row.ratio is not None]
     apart = [row.question.name for row in rows if not row.is_compared]
@@ -197,6 +209,8 @@ def _print_total(rows: list[Row], failed: int, *, as_json: bool) -> None:
         return
     if ratios:
         print(f"ratio: median {statistics.median(ratios):.2f}, largest {max(ratios):.2f}")
+    if growth := _growth(rows):
+        print(f"solver alone, by packages: {growth}")
     if apart:
         print(f"not compared, because uv cannot lock them: {', '.join(apart)}")
     print(f"{passed} passed, {failed} failed")

@@ -20,6 +20,7 @@ from pypm.codec.groups import parse_groups
 from pypm.codec.settings import parse_settings
 from pypm.codec.shape import Problems, Table, suggestion
 from pypm.codec.toml import parse_toml
+from pypm.errors import ConfigurationError
 from pypm.model.project import BuildSystem, Project
 
 __all__ = ["DEFAULT_REQUIRES_PYTHON", "content_hash", "parse_project", "parse_requires_python"]
@@ -56,6 +57,12 @@ def parse_project(content: bytes, *, root: Path) -> Project:
     """
     problems = Problems(FILE_NAME)
     document = Table(parse_toml(content, file_name=FILE_NAME), "", problems)
+    if "project" not in document and "poetry" in document.table("tool"):
+        raise ConfigurationError(
+            f"`{FILE_NAME}` lists its dependencies in `[tool.poetry]`, and has no `[project]`",
+            reference="poetry-project",
+            hint=f"`pypm init --from {FILE_NAME}` adds what pypm reads, and leaves the rest as it is",
+        )
     table = document.table("project")
     extras = _extras(table)
     name = _name(table, root, required="project" in document)

@@ -33,9 +33,10 @@ _PROTOCOLS = ("https", "ssh", "file")
 """Neither `http` and `git`, which anybody on the way can answer, nor `ext`, which runs a program."""
 
 _TIMEOUT_SECONDS = 600.0
+_AUTHORITIES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"}
+"""What names the authorities to us, and what git calls it: a git with GnuTLS knows its own names alone."""
 _KEPT_VARIABLES = (
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
+    *_AUTHORITIES,
     "HTTPS_PROXY",
     "https_proxy",
     "NO_PROXY",
@@ -230,6 +231,7 @@ def bare(source: VcsSource) -> VcsSource:
 
 def _environment(protocol: str, folder: Path | None, home: Path, path: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    kept |= {theirs: os.environ[ours] for ours, theirs in _AUTHORITIES.items() if os.environ.get(ours)}
     if protocol == "ssh":
         # The user's own keys and known hosts are what this protocol is for.
         kept |= {name: os.environ[name] for name in ("HOME", "SSH_AUTH_SOCK") if name in os.environ}

@@ -62,6 +62,11 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
             locked_commits=_commits(before, inputs),
         ) as provider,
     ):
+        if project.dynamic:
+            from pypm.workflow.dynamic import with_built_dependencies
+
+            project = with_built_dependencies(project, provider)
+            inputs = replace(inputs, dependencies=project.dependencies, extras=project.extras)
         provider.walk(inputs)
         # Loaded while the first answers are on their way.
         from pypm.resolve.solve import resolve
