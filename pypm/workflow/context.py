@@ -6,6 +6,7 @@ Everything is made when it is first asked for: a sync with nothing to do never i
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 import time
 from dataclasses import replace
@@ -71,7 +72,8 @@ class Context:
                 f"the `pyproject.toml` in `{self.settings.foreign_root}` belongs to another user,"
                 " and the folder that you are in does not",
                 reference="foreign-project",
-                hint=f"if you trust them with what lies there: `--project {self.settings.foreign_root}`",
+                hint="if you trust them with what lies there, name it:"
+                f" `--project {shlex.quote(str(self.settings.foreign_root))}`",
             )
         if self.settings.root is None:
             raise ConfigurationError(
