@@ -81,33 +81,35 @@ def _answer(arguments: list[str]) -> int | None:
         return None
     key = plans.plan_key(call, root, os.environ)
     cache = call.cache_folder or cache_folder(os.environ)
-    payload = plans.load(plans.plan_path(os.path.join(cache, "plans-v1"), key), key)  # noqa: PTH118
+    path = plans.plan_path(os.path.join(cache, "plans-v1"), key)  # noqa: PTH118
+    payload = plans.load(path, key)
     if payload is None:
         return None
-    return _run(payload, call, cache) if call.command == "run" else _sync(payload, call, cache)
-
-
-def _sync(payload: dict[str, Any], call: Call, cache: str) -> int | None:
-    """Say that nothing is to do where the environment on disk is the one that was written; else write it."""
-    from pypm.workflow import plans
-
-    if plans.is_written(payload["state"]):
-        if not call.is_quiet:
-            os.write(2, payload["stderr"].encode())
-        os.write(1, payload["stdout"].encode())
-        return 0
+    if call.command == "sync" and plans.still(payload["state"]):
+        return _tell(payload, call)
+    # Against `cache prune` and `clean`, until this process ends: it stands for the sandbox.
     if not plans.hold(cache):
         return None
+    return _start(payload, call) if call.command == "run" else _write(payload, call, path, key)
+
+
+def _tell(payload: dict[str, Any], call: Call) -> int:
+    """Say that nothing is to do: the environment on disk is the one that was written for this lock."""
+    if not call.is_quiet:
+        os.write(2, payload["stderr"].encode())
+    os.write(1, payload["stdout"].encode())
+    return 0
+
+
+def _write(payload: dict[str, Any], call: Call, path: str, key: tuple[Any, ...]) -> int | None:
+    """Make the environment on disk the plan's, and have the plan know it by its state file from now on."""
     from pypm.cli.ready_sync import sync
-
-    return sync(payload, call)
-
-
-def _run(payload: dict[str, Any], call: Call, cache: str) -> int | None:
     from pypm.workflow import plans
 
-    # Against `cache prune` and `clean`, until this process ends: it stands for the sandbox.
-    return _start(payload, call) if plans.hold(cache) else None
+    code = sync(payload, call)
+    if code == 0:
+        plans.renew(path, key, {**payload, "state": plans.file_facts(name for name, _ in payload["state"])})
+    return code
 
 
 def _start(payload: dict[str, Any], call: Call) -> int | None:

@@ -159,7 +159,19 @@ def test_a_missing_environment_is_written_without_reading_the_lock(place: Place)
     assert (code, content(environment)) == (0, whole)
     assert out == place.whole("sync", "--locked").stdout
     assert not {"click", "packaging.markers", "pypm.codec.lockfile", "pypm.workflow.select"} & modules
-    assert place.fast("sync")[0] == 0
+    code, modules, _ = place.fast("sync")
+    assert code == 0 and "pypm.cli.ready_sync" not in modules
+
+
+@needs_sandbox
+def test_what_a_killed_sync_left_is_removed_by_the_next(place: Place) -> None:
+    environment = place.root / ".venv"
+    assert place.whole("sync").returncode == 0
+    shutil.copytree(environment, environment.with_name(".venv.0123abcd"), symlinks=True)
+    (environment / "pypm-state").touch()  # As a sync that was killed after the exchange: its state is new.
+    code, modules, _ = place.fast("sync")
+    assert code == 0 and "click" not in modules
+    assert [path.name for path in place.root.glob(".venv*")] == [".venv"]
 
 
 @needs_sandbox

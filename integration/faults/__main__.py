@@ -1,6 +1,7 @@
 """Run the trials, two sections at a time, and print the table.
 
-    python -m integration.faults [--minutes N] [--only SECTION[:PROGRAM]]... [--no-peers] [--json] [--quick]
+    python -m integration.faults [--minutes N] [--only SECTION[:PROGRAM]]... [--no-peers] [--json]
+                                 [--quick] [--every]
 
 Exits 1 when pypm has lost anything or come to something wrong. What the peers lose is shown beside it. Real
 wheels are downloaded once, into `--folder` where one is given.
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], help="a section, or SECTION:PROGRAM")
     parser.add_argument("--no-peers", action="store_true", help="pypm alone")
     parser.add_argument("--quick", action="store_true", help="a few trials of each kind, pypm alone")
+    parser.add_argument("--every", action="store_true", help="every single call: give it hours by --minutes")
     parser.add_argument("--json", action="store_true", help="the rows as JSON on standard output")
     parser.add_argument("--jobs", type=int, default=2, help="sections at a time")
     parser.add_argument("--folder", type=Path, help="keep the real wheels here")
@@ -106,6 +108,7 @@ def _started(options: argparse.Namespace, place: Path, section: Section) -> list
     (folder / "wheels").symlink_to(_wheels(options, place))
     words = ["--section", section.key, "--place", str(folder), "--minutes", str(options.minutes)]
     words += ["--seed", str(options.seed), *(["--quick"] if options.quick else [])]
+    words += ["--every"] if options.every else []
     done = subprocess.run(
         [sys.executable, "-m", "integration.faults", *words],
         cwd=peers.CHECKOUT,
@@ -136,6 +139,7 @@ def _run_section(options: argparse.Namespace) -> int:
             seconds=60 * section.share * options.minutes / _WHOLE_MINUTES,
             seed=options.seed,
             quick=options.quick,
+            every=options.every,
             wheels=options.place / "wheels",
         )
         for row in section.run(setup):

@@ -1,13 +1,15 @@
 """Harm at every system call that changes something: counted in an untouched run, then hit one after another.
 
-Where there are more calls than trials are allowed, they are taken evenly over the whole run.
+Most calls are turns of a loop: they link the next file of a wheel, or write the next block. So the first and
+the last call of each kind are hit, or every single one where there are hours for it.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +65,13 @@ class Phase:
     follow: tuple[str, ...]
     """The next command."""
     writes_lock: bool = False
+
+
+_CONTENT = re.compile(r"(/site-packages|/prefix|/staging/[^/ ]+)/\S*")
+"""Below these lie the files of wheels."""
+_HASHES = re.compile(r"[0-9a-f]{6,}")
+_NUMBERS = re.compile(r"[0-9]+")
+_GOLDEN_MEAN = 0.6180339887498949
 
 
 class Boundaries:
@@ -163,10 +172,11 @@ class Boundaries:
 
     # Trials ----------------------------------------------------------------------------------------------
 
-    def run(self, phase: Phase, harm: Harm, *, most: int, expired: Callable[[], bool]) -> Row:
-        """Hit the phase's command at its calls, `most` at most, until the time is over."""
+    def run(self, phase: Phase, harm: Harm, *, most: int, every: bool, expired: Callable[[], bool]) -> Row:
+        """Hit the command at calls of each kind, or at `every` one; `most` at most, until time is up."""
         calls = self._count(phase, harm)
-        chosen = _spread(len(calls), most)
+        chosen = list(range(1, len(calls) + 1)) if every else representatives(calls)
+        chosen = chosen[:most]
         wrong: list[str] = []
         halfway = done = 0
         for at in chosen:
@@ -184,7 +194,7 @@ class Boundaries:
             trials=done,
             wrong=tuple(wrong),
             halfway=halfway,
-            note="every call" if done == len(calls) else f"of {len(calls)} calls",
+            note=_extent(calls, chosen[:done]),
         )
 
     def _count(self, phase: Phase, harm: Harm) -> tuple[str, ...]:
@@ -257,7 +267,40 @@ class Boundaries:
         return path.read_bytes() if path.exists() else b""
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """Return up to `most` numbers from 1 to `count`: the middles of as many equal parts."""
-    taken = min(count, most)
-    return [1 + (2 * number + 1) * count // (2 * taken) for number in range(taken)]
+def _extent(calls: Sequence[str], tried: Sequence[int]) -> str:
+    """Say how many of the calls were tried, and of their kinds."""
+    if len(tried) == len(calls):
+        return "every call"
+    kinds = {_kind(call) for call in calls}
+    met = {_kind(calls[number - 1]) for number in tried}
+    share = f"all {len(kinds)}" if met == kinds else f"{len(met)} of {len(kinds)}"
+    return f"{share} kinds of {len(calls)} calls"
+
+
+def _kind(call: str) -> str:
+    """Return what a call does, without the numbers and hashes of the one thing that it does it to.
+
+    The calls of a loop over files or packages differ in names alone; between two of them nothing is decided.
+    """
+    return _NUMBERS.sub("#", _HASHES.sub("*", _CONTENT.sub(r"\1/*", call)))
+
+
+def representatives(calls: Sequence[str]) -> list[int]:
+    """Return the number, from 1, of the first and of the last call of each kind.
+
+    In an order that is scattered over the whole run: who stops early has not tried the beginning alone.
+    """
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, call in enumerate(calls, 1):
+        first.setdefault(_kind(call), number)
+        last[_kind(call)] = number
+    firsts = sorted(first.values())
+    return [*_scattered(firsts), *_scattered(sorted(set(last.values()) - set(firsts)))]
+
+
+def _scattered(numbers: Sequence[int]) -> list[int]:
+    """Return the numbers in an order whose every beginning lies evenly over all: steps by the golden mean."""
+    count = len(numbers)
+    order = sorted(range(count), key=lambda position: (position * _GOLDEN_MEAN) % 1)
+    return [numbers[position] for position in order]

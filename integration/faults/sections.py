@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ class Setup:
     """What the section may take."""
     seed: int
     quick: bool
+    every: bool
+    """Every single call, not one of each kind."""
     wheels: Path
     """Where the real wheels are kept."""
 
@@ -96,8 +99,9 @@ def _at_calls(setup: Setup, harms: tuple[tracing.Harm, ...], left_out: set[str])
             pair for pair in chosen if pair[0].name in {"lock", "sync, empty cache", "sync, another .venv"}
         ]
     shares = [4 if phase.name == _WEIGHTY and harm is tracing.KILL else 1 for phase, harm in chosen]
+    most = 1 if setup.quick else sys.maxsize
     for (phase, harm), expired in zip(chosen, _shared(setup, *shares), strict=True):
-        yield boundaries.run(phase, harm, most=1 if setup.quick else 10_000, expired=expired)
+        yield boundaries.run(phase, harm, most=most, every=setup.every, expired=expired)
 
 
 def random_kills(setup: Setup) -> Iterator[Row]:

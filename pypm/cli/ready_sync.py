@@ -1,4 +1,4 @@
-"""`pypm sync` from a ready plan: the environment is known, and only has to be written.
+"""`pypm sync` from a ready plan: the environment is known, and only has to be compared and written.
 
 Whatever goes wrong here is left to the whole program, which mends it or says what is wrong.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pypm.cli.interrupts import EXIT_INTERRUPTED, Interrupts
 from pypm.cli.output import Console
-from pypm.workflow.placing import compare, from_data, place, tell_placed
+from pypm.workflow.placing import compare, from_data, nothing_to_do, place, tell_placed, tidy
 
 if TYPE_CHECKING:
     from pypm.workflow.plans import Call
@@ -26,8 +26,12 @@ def sync(payload: dict[str, Any], call: Call) -> int | None:
     interrupts.install()
     try:
         comparison = compare(placement)
-        place(placement, console)
-        tell_placed(placement, comparison, console, since=started)
+        if comparison.changed:
+            place(placement, console)
+            tell_placed(placement, comparison, console, since=started)
+        else:
+            tidy(placement)  # Whoever wrote it may have been killed before the old one was removed.
+            console.step(*nothing_to_do(placement))
         sys.stdout.write(payload["stdout"])
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -106,11 +106,6 @@ def read_state(location: Path) -> State | None:
     return State(digest=lines[1], base=lines[2], stamp=lines[3])
 
 
-def state_text(environment: Placed, stamp: str = "") -> str:
-    """Return the content of the state file of an environment that was written with this stamp."""
-    return f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
-
-
 def write(
     environment: Placed, *, stamp: str = "", on_wait: Callable[[str], None] | None = None
 ) -> tuple[Overlap, ...]:
@@ -260,7 +255,8 @@ def _stage(environment: Placed, staging: Path, stamp: str) -> tuple[Overlap, ...
         claims = _Claims(*_copy_base(environment.base, staging))
         links = _links(environment, claims, os.fspath(staging))
         link_all(links, staging, threads=_THREADS, copy=_is_inside_a_project(environment.location))
-        (staging / STATE_FILE).write_text(state_text(environment, stamp), "utf-8")
+        state = f"{_STATE_MAGIC}\n{environment.digest}\n{environment.base.name}\n{stamp}\n"
+        (staging / STATE_FILE).write_text(state, "utf-8")
     return tuple(claims.overlaps)
 
 

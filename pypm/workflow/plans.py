@@ -197,7 +197,7 @@ class Facts:
     def hold(self) -> bool:
         """Whether all of it is still so."""
         return (
-            all(_fact(path) == fact for path, fact in self.files)
+            still(self.files)
             and all(_kind(path) == kind for path, kind in self.kinds)
             and all(_listing(path) == names for path, names in self.listings)
         )
@@ -206,6 +206,11 @@ class Facts:
 def file_facts(paths: Iterable[str]) -> Entries:
     """Return what tells each file from a changed one; None for a file that is not there."""
     return tuple((path, _fact(path)) for path in paths)
+
+
+def still(files: Entries) -> bool:
+    """Whether each file is the one that it was."""
+    return all(_fact(path) == fact for path, fact in files)
 
 
 def kind_facts(paths: Iterable[str]) -> Entries:
@@ -264,6 +269,12 @@ def save(path: str, key: tuple[Any, ...], facts: Facts, payload: Any) -> None:
 
 def load(path: str, key: tuple[Any, ...]) -> Any | None:
     """Return the payload of the plan, or None when there is none or it is not fresh any more."""
+    found = read(path, key)
+    return found[1] if found is not None and found[0].hold() else None
+
+
+def read(path: str, key: tuple[Any, ...]) -> tuple[Facts, Any] | None:
+    """Return what the plan was made from and its payload, fresh or not; None when there is none."""
     try:
         with open(path, "rb", buffering=0, opener=_without_waiting) as stream:
             status = os.fstat(stream.fileno())
@@ -278,7 +289,7 @@ def load(path: str, key: tuple[Any, ...]) -> Any | None:
         known_key, files, kinds, listings, payload = marshal.loads(content)  # noqa: S302 - our own file
     except (OSError, EOFError, ValueError, TypeError):
         return None
-    return payload if known_key == key and Facts(files, kinds, listings).hold() else None
+    return (Facts(files, kinds, listings), payload) if known_key == key else None
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -286,14 +297,11 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def is_written(state: tuple[str, str]) -> bool:
-    """Whether the environment on disk is the plan's: `state` is its state file and what that says then."""
-    path, content = state
-    try:
-        with open(path, "rb", buffering=0, opener=_without_waiting) as stream:
-            return stream.read(len(content) + 1) == content.encode()
-    except OSError:
-        return False
+def renew(path: str, key: tuple[Any, ...], payload: Any) -> None:
+    """Give the plan another payload; what it was made from stays as it is."""
+    found = read(path, key)
+    if found is not None:
+        save(path, key, found[0], payload)
 
 
 def hold(cache: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pypm.digest import parse_sha256
 from pypm.environment.linking import ChangedTreeError
-from pypm.environment.writer import STATE_FILE, state_text
+from pypm.environment.writer import STATE_FILE
 from pypm.errors import IntegrityError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
@@ -150,7 +150,7 @@ def _keep_plan(context: Context, prepared: Prepared, placement: Placement) -> No
     payload = {
         "stdout": f"sha256:{placement.digest}\n",
         "stderr": " ".join(nothing_to_do(placement)) + "\n",
-        "state": (os.fspath(placement.location / STATE_FILE), state_text(placement)),
+        "state": plans.file_facts([os.fspath(placement.location / STATE_FILE)]),
         "placement": as_data(placement),
     }
     key = plans.plan_key(call, str(context.root), os.environ)
