@@ -69,8 +69,14 @@ class Phase:
 
 _CONTENT = re.compile(r"(/site-packages|/prefix|/staging/[^/ ]+)/\S*")
 """Below these lie the files of wheels."""
-_HASHES = re.compile(r"[0-9a-f]{6,}")
-_NUMBERS = re.compile(r"[0-9]+")
+_NAMES = re.compile(
+    r"(?<=/)[0-9a-f]{2}(?=/|$)"  # the first two digits of a hash, as a folder
+    r"|[0-9a-f]{6,}"
+    r"|(?<=/)[\w.]+-[^/]+\.(?:whl|tar\.gz|dist-info)"
+    r"|(?<=/)\.tmp\w+"  # as uv names what it is about to rename
+    r"|[0-9]+"
+)
+"""What tells one wheel, answer or unfinished file from the next."""
 _GOLDEN_MEAN = 0.6180339887498949
 
 
@@ -278,11 +284,11 @@ def _extent(calls: Sequence[str], tried: Sequence[int]) -> str:
 
 
 def _kind(call: str) -> str:
-    """Return what a call does, without the numbers and hashes of the one thing that it does it to.
+    """Return what a call does, without the name of the one thing that it does it to.
 
     The calls of a loop over files or packages differ in names alone; between two of them nothing is decided.
     """
-    return _NUMBERS.sub("#", _HASHES.sub("*", _CONTENT.sub(r"\1/*", call)))
+    return _NAMES.sub("*", _CONTENT.sub(r"\1/*", call))
 
 
 def representatives(calls: Sequence[str]) -> list[int]:
