@@ -1,6 +1,6 @@
 /* Calls the s3cache hook as a program of its own, so that sanitizers see all of it.
  * usage: s3_driver STAGE,STAGE... SCRATCH [KEY=VALUE ...] -- [NAME SHA256 SIZE PATH ...]
- * BUILD_KEY and BUILD_RECORD are those of every package. SIZE may be 0, PATH may be `-`. Prints a line for each thing the hook says, and `result N` for each stage. */
+ * BUILD_KEY and BUILD_RECORD are those of every package; OLD_PYPM is one that knows no such fields. SIZE may be 0, PATH may be `-`. Prints a line for each thing the hook says, and `result N` for each stage. */
 #include "pypm_plugin.h"
 
 #include <stdio.h>
@@ -74,7 +74,7 @@ int main(int count, char **words) {
     }
     for (++at; at + 3 < count; at += 4) {
         pypm_package *package = &packages[context.package_count];
-        package->struct_size = sizeof *package;
+        package->struct_size = getenv("OLD_PYPM") != NULL ? offsetof(pypm_package, build_key) : sizeof *package;
         package->name = words[at];
         package->build_key = getenv("BUILD_KEY");
         package->build_record = getenv("BUILD_RECORD");

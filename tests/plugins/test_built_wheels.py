@@ -16,7 +16,9 @@ from pypm.codec.buildrecord import BuildRecord, dump_record, join_signed, load_r
 from pypm.digest import Sha256, sha256_hex
 from pypm.signing import BUILD_NAMESPACE, NAMESPACE, sign_unasked
 from pypm.workflow.vouched import read_signed
+from tests.plugins import s3_fake
 from tests.plugins.bench import needs_compiler, needs_sandbox
+from tests.plugins.test_s3cache import KEYS
 from tests.plugins.test_stages import BACKEND, Place, place, recorder, warm
 from tests.support.index_server import make_sdist, make_wheel
 
@@ -127,6 +129,60 @@ def test_a_signed_wheel_is_taken_and_stays(bucket: Bucket) -> None:
     # Who is trusted no more is believed no more, also about what was taken before.
     bucket.trust(bucket.other)
     assert "Would prepare" in bucket.place("sync", "--dry-run").stderr
+
+
+@pytest.mark.skipif(shutil.which("curl-config") is None, reason="no headers of libcurl on this machine")
+def test_two_machines_with_a_bucket_and_pypms_own_plugin(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, mallory = make_key(tmp_path / "ci"), make_key(tmp_path / "mallory")
+    sdist = make_sdist("s", "1.0", pyproject=PYPROJECT, files={"backend.py": BACKEND.encode(), "s.py": b""})
+    place.server.add("s", sdist)
+    for name, value in {**KEYS, "PYPM_TRUST_PLUGINS": "s3cache"}.items():
+        monkeypatch.setenv(name, value)
+    with s3_fake.serving() as server:
+        host = server.endpoint.partition("://")[2]
+        public = key.with_suffix(".pub").read_text().strip()
+        place.project(
+            f'''[tool.pypm.plugins.s3cache]
+bucket = "wheels"
+endpoint = "{server.endpoint}"
+allow-net = ["{host}"]
+allow-env = ["AWS_*"]
+allow-read = ["packages"]
+[tool.pypm.signing]
+allowed-signers = ['ci namespaces="pypm-build" {public}']
+''',
+            "s",
+            package=False,
+        )
+        monkeypatch.setenv("PYPM_BUILD_SIGNING_KEY", str(key))
+        first = place("sync", "-v")
+        assert "Building s" in first.stderr, "the first machine has to build"
+        monkeypatch.delenv("PYPM_BUILD_SIGNING_KEY")
+        (record,) = [name for name in server.objects if "/builds/" in name]
+
+        def another_machine() -> tuple[str, str]:
+            for name in ("store-v1", "builds-v1", "wheels"):
+                if (folder := place.cache / name).exists():
+                    subprocess.run(["chmod", "-R", "u+w", folder], check=True)
+                    shutil.rmtree(folder)
+            shutil.rmtree(place.root / ".venv", ignore_errors=True)
+            done = place("sync", "-v")
+            return done.stdout, done.stderr
+
+        digest, said = another_machine()
+        assert TOOK in said
+        assert digest == first.stdout
+        # Who can write to the bucket alone gains a build.
+        parts = split_signed(server.objects[record])
+        assert parts is not None
+        forged = sign_unasked(parts[0], mallory, namespace=BUILD_NAMESPACE, root=place.root)
+        server.objects[record] = join_signed(parts[0], forged)
+        digest, said = another_machine()
+        assert FOREIGN in said
+        assert TOOK not in said
+        assert digest == first.stdout
 
 
 def test_without_signers_nobody_is_asked_and_that_is_said_once(bucket: Bucket) -> None:

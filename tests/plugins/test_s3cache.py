@@ -191,6 +191,15 @@ def test_the_record_of_a_build_goes_from_one_machine_to_another(machine: Machine
     assert (missing.results, missing.offers, missing.warnings) == ([0], {}, [])
 
 
+def test_an_older_pypm_whose_packages_are_smaller_is_asked_for_no_record(
+    machine: Machine, server: Server
+) -> None:
+    machine.add("built", b"wheel")
+    machine.run("pre-build,post-build", BUILD_KEY="ab" * 32, BUILD_RECORD="/nowhere", OLD_PYPM="1")
+    assert machine.results == [0, 0]
+    assert not [request for request in server.objects if "builds" in request]
+
+
 @pytest.mark.parametrize("key", ["", "../../secret", "A" * 64, "a" * 63])
 def test_what_is_no_build_key_is_no_name(machine: Machine, server: Server, key: str) -> None:
     machine.add("built", b"wheel")
