@@ -125,7 +125,7 @@ class Link:
             raise self._failed(
                 f"took longer than {timeout_seconds:g} seconds",
                 reference="timeout",
-                hint=f'give it more with `timeout = "..."` in `[tool.pypm.plugins.{self.plugin}]`',
+                hint=None if stage is None else self._more_time,
             ) from None
         except KeyboardInterrupt:
             with contextlib.suppress(PluginError, _LateError):
@@ -146,6 +146,10 @@ class Link:
         told = cause if self._stage is None else f"failed at `{self._stage}`: it {cause}"
         details = output_details(self._output)
         return plugin_error(self.plugin, told, reference=reference, hint=hint, details=details)
+
+    @property
+    def _more_time(self) -> str:
+        return f'give it more with `timeout = "..."` in `[tool.pypm.plugins.{self.plugin}]`'
 
     def _send(self, request: dict[str, Any]) -> None:
         self._unsent += json.dumps(request, separators=(",", ":")).encode("ascii") + b"\n"

@@ -48,11 +48,21 @@ static int not_cancelled(void *user) {
     return 0;
 }
 
+/* Fields by name, and zero for the rest: the structure grows. */
+static pypm_package package_of(const char *name, pypm_uint64 size_bytes) {
+    pypm_package package;
+    memset(&package, 0, sizeof package);
+    package.struct_size = sizeof package;
+    package.name = name;
+    package.version = "1.0";
+    package.size_bytes = size_bytes;
+    return package;
+}
+
 int main(void) {
     const pypm_host host = {sizeof(pypm_host), 0, NULL, take_log, take_progress, take_diagnostic, take_offer,
                             not_cancelled};
-    pypm_package small = {sizeof(pypm_package), 0, "small", "1.0", NULL, NULL, NULL, NULL, NULL, 1000};
-    pypm_package large = {sizeof(pypm_package), 0, "large", "1.0", NULL, NULL, NULL, NULL, NULL, 200000000};
+    const pypm_package small = package_of("small", 1000), large = package_of("large", 200000000);
     const pypm_package *packages[2];
     pypm_context context;
     const pypm_descriptor *descriptor;
