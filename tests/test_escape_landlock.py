@@ -58,3 +58,8 @@ def test_what_is_not_listed_is_no_exception() -> None:
     assert less.reason("home_secrets", "the secret", as_root=True) is None
     assert less.reason("fork_bomb", "200 processes", as_root=False) is None
     assert less.reason("fork_bomb", "200 processes", as_root=True) == less.AS_ROOT
+
+
+def test_the_document_has_the_list_of_the_harness() -> None:
+    document = Path(__file__).resolve().parent.parent / "docs" / "escape.md"
+    assert "\n".join(less.table()) in document.read_text(encoding="utf-8")

@@ -97,3 +97,18 @@ def reason(attack: str, check: str, *, as_root: bool) -> str | None:
             if fnmatchcase(check, pattern):
                 return why
     return None
+
+
+def table() -> list[str]:
+    """The rows of `docs/escape.md`: attack, for whom, checks that give less, and why."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for who, listed in (("everybody", LESS), ("root", AS_ROOT_TOO)):
+        for attack, checks in listed.items():
+            for check, why in checks.items():
+                rows.setdefault((attack, who, why), []).append(
+                    "all" if check == "*" else check.rstrip("*").rstrip()
+                )
+    told = [
+        f"| `{attack}` | {who} | {', '.join(names)} | {why} |" for (attack, who, why), names in rows.items()
+    ]
+    return ["| attack | for | checks | why |", "|---|---|---|---|", *sorted(told)]

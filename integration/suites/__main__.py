@@ -91,6 +91,8 @@ def _print(comparison: Comparison, suite: Suite) -> None:
         failed = run.count("failed") + run.count("error")
         counts = f"{run.count('passed'):7} {failed:7} {run.count('skipped'):7} {run.seconds:8.1f}"
         print(f"{suite.name + ' ' + suite.version:18} {way:8} {counts}")
+    for test, where in failing(comparison):
+        print(f"    fails {where}: {test}")
     for test, reason in sorted(comparison.named.items()):
         print(f"    {test}: {reason}")
     for test in comparison.unnamed:
@@ -99,6 +101,16 @@ def _print(comparison: Comparison, suite: Suite) -> None:
     if comparison.unnamed:
         print(comparison.inside.printed[-4000:])
     sys.stdout.flush()
+
+
+def failing(comparison: Comparison) -> Iterator[tuple[str, str]]:
+    """The tests that fail, each with where it does: `both ways`, `outside` or `inside`."""
+    places = {}
+    for where, run in (("outside", comparison.outside), ("inside", comparison.inside)):
+        for test, outcome in run.outcomes.items():
+            if outcome in ("failed", "error"):
+                places[test] = "both ways" if test in places else where
+    yield from sorted(places.items())
 
 
 def prepare(suite: Suite, folder: Path) -> Path:
