@@ -77,3 +77,31 @@ def test_a_lock_of_our_own_making_counts_as_read(context: Context, monkeypatch: 
     assert facts_of(context, prepared(context)) is not None
     (context.root / "pypm.lock").write_bytes(dump_lock(LOCK) + b"# edited\n")
     assert facts_of(context, prepared(context)) is None
+
+
+SIGNERS = '[tool.pypm.signing]\nallowed-signers = "signers"\n'
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKmzDL3VQpNsTTIsYyhcxKGsb1aFBWPVJcOMdaXWJ8cl\n"
+
+
+def with_signers(context: Context, line: str) -> Context:
+    """The same project, with people who are named and whose signature on the lock is not required."""
+    with (context.root / "pyproject.toml").open("a") as stream:
+        stream.write(SIGNERS)
+    (context.root / "signers").write_text(line)
+    made = Context(load_settings(Overrides(project=context.root), {}), SilentReporter())
+    made.started_ns += AN_HOUR_NS
+    return made
+
+
+def test_those_who_sign_for_built_wheels_are_facts_without_a_signed_lock(context: Context) -> None:
+    named = with_signers(context, f"ci {KEY}")
+    facts = facts_of(named, prepared(named))
+    assert facts is not None
+    assert facts.hold()
+    (named.root / "signers").write_text("")
+    assert not facts.hold(), "a wheel that was taken on a word that does not count any more is not run"
+
+
+def test_a_word_that_the_calendar_ends_makes_no_plan(context: Context) -> None:
+    named = with_signers(context, f'ci valid-before="20991231" {KEY}')
+    assert facts_of(named, prepared(named)) is None

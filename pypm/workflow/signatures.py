@@ -75,14 +75,16 @@ def write_signature(context: Context, signature: bytes) -> None:
 
 
 def files_of(context: Context) -> tuple[Path, ...] | None:
-    """Return the files that decide whether the lock is well signed; None when the calendar does as well."""
+    """Return the files that decide whose word counts; None when the calendar decides as well.
+
+    Also where no signature of the lock is required: the wheels that another machine built are taken on the
+    word of the same people.
+    """
     signing = signing_of(context)
-    if not signing.required:
-        return ()
     if signing.may_expire:
         return None
     listed = () if signing.signers_file is None else (signing.signers_file,)
-    return (signature_file(context.root), *listed)
+    return (signature_file(context.root), *listed) if signing.required else listed
 
 
 def _signature(context: Context) -> bytes | None:
