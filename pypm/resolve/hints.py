@@ -144,14 +144,14 @@ def _no_match(findings: Findings) -> str | None:
 def _root_batches(findings: Findings) -> str | None:
     """Extras or groups that contradict each other can be declared so."""
     used = {
-        f"{package.kind}:{package.extra}"
+        f'{{{package.kind} = "{package.extra}"}}'
         for package in (findings.package(cause.parent) for cause in findings.dependencies)
         if package.kind in ("extra", "group")
     }
     if len(used) < 2:
         return None
-    items = ", ".join(f'"{item}"' for item in sorted(used))
-    return f"if they are never installed together, declare `conflicts = [[{items}]]`"
+    items = ", ".join(sorted(used))
+    return f"if they are never installed together, declare `conflicts = [[{items}]]` in `[tool.pypm]`"
 
 
 def _own_requirements(findings: Findings) -> str | None:
