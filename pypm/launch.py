@@ -83,7 +83,7 @@ def _answer(arguments: list[str]) -> int | None:
     cache = call.cache_folder or cache_folder(os.environ)
     path = plans.plan_path(os.path.join(cache, "plans-v1"), key)  # noqa: PTH118
     payload = plans.load(path, key)
-    if payload is None:
+    if payload is None or not plans.is_own(cache):
         return None
     if call.command == "sync" and plans.still(payload["state"]):
         return _tell(payload, call)

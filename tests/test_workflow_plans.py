@@ -162,6 +162,13 @@ def test_a_plan_that_everybody_may_write_is_not_trusted(tmp_path: Path) -> None:
     assert plans.load(path, key()) is None
 
 
+def test_a_cache_that_everybody_may_write_is_nobodys_own(tmp_path: Path) -> None:
+    assert plans.is_own(str(tmp_path))
+    tmp_path.chmod(0o777)
+    assert not plans.is_own(str(tmp_path))
+    assert not plans.is_own(str(tmp_path / "missing"))
+
+
 def test_a_disk_that_refuses_costs_nothing_but_speed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     plans.save(str(tmp_path / "file" / "plan"), key(), plans.Facts(), None)

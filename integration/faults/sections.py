@@ -13,6 +13,7 @@ from integration.faults.arena import Program
 from integration.faults.boundaries import Boundaries
 from integration.faults.conditions import Conditions
 from integration.faults.kills import Killing, draw
+from integration.faults.poison import Poison
 from integration.faults.resume import Resuming, heavy_wheel
 from integration.faults.table import Row
 from tests.support.index_server import Archive, Fault, IndexServer
@@ -168,6 +169,8 @@ def conditions(setup: Setup) -> Iterator[Row]:
     """Full disks and the like."""
     archives = setup.small()
     yield from Conditions(setup.make(), arena.pyproject_text(tiny=True), archives).rows()
+    if setup.is_ours:
+        yield from Poison(setup.make("poison"), arena.pyproject_text(tiny=True), archives).rows()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -304,6 +304,18 @@ def renew(path: str, key: tuple[Any, ...], payload: Any) -> None:
         save(path, key, found[0], payload)
 
 
+def is_own(cache: str) -> bool:
+    """Whether this user alone can write the cache, whose trees are mounted without a look at each file.
+
+    The rule is that of `pypm.files.make_own_folder`, which tells the user where it is not so.
+    """
+    try:
+        status = os.stat(cache)
+    except OSError:
+        return False
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & _WRITABLE_BY_ALL
+
+
 def hold(cache: str) -> bool:
     """Keep the cache's trees in their places until this process ends; False while somebody removes some.
 
