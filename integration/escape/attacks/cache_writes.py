@@ -11,6 +11,8 @@ from pathlib import Path
 
 from attempt import FACTS, denied, hidden, works
 
+# What it plants in the sandbox's own memory would be found there by others.
+ALONE = True
 _PLANTED = "planted-by-escape"
 _BEFORE = {}
 
