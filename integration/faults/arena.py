@@ -246,6 +246,13 @@ def _environ(prefix: str) -> dict[str, str]:
     return {**kept, "PATH": _PATH}
 
 
+def remove_environment(program: Program) -> None:
+    """Have none; pip works in one that is there, so it has an empty one."""
+    remove_tree(program.venv)
+    if program.name == "pip":
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", program.venv], check=True)
+
+
 def prepare(program: Program, pyproject: str, archives: list[Archive]) -> Program:
     """Write the project with its lock, or what stands for one; return the program."""
     remove_tree(program.home)
@@ -261,7 +268,7 @@ def prepare(program: Program, pyproject: str, archives: list[Archive]) -> Progra
             for archive in chosen
         ]
         (program.project / name).write_text("".join(lines), encoding="utf-8")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", program.venv], check=True)
+    remove_environment(program)
     return program
 
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from integration.faults.arena import Program, finish, require
+from integration.faults.arena import Program, finish, remove_environment, require
 from integration.faults.snapshot import Snapshot, difference, snapshot, trees, unfinished
 from integration.faults.table import Row
 from pypm.files import remove_tree
 from tests.support.index_server import IndexServer
 
+_SECTIONS = "/pypm-faults-"
 SITUATIONS = ("cold", "warm", "replace")
 """An empty cache; a full one without `.venv`; a full one with another `.venv`."""
 VICTIMS = ("group", "process")
@@ -59,7 +60,7 @@ class Killing:
         self._program = program
         self._server = server
         self._is_ours = program.name == "pypm"
-        self._mounts = _mounts()
+        self._mounted = self._mounts()
         self._clean_trees: Snapshot = {}
         self._clean: dict[bool, Snapshot] = {}
         self._seconds: dict[str, float] = {}
@@ -90,7 +91,7 @@ class Killing:
         program = self._program
         untouched = program.cache.with_name("untouched")
         for extra in (False, True):
-            self._remove_environment()
+            remove_environment(self._program)
             require(finish(program.start(extra=extra, cache=untouched)))
             self._clean[extra] = self._snapshot()
         self._clean_trees = trees(untouched)
@@ -127,7 +128,7 @@ class Killing:
             wrong += [f"left behind: {name}" for name in unfinished(program.cache, program.project)]
             wrong += self._not_resumed(parts, asked)
         wrong += [f"still running: {name}" for name in _orphans()]
-        if _mounts() != self._mounts:
+        if self._mounts() != self._mounted:
             wrong.append("mounts are left")
         return [what for what in wrong if what], torn
 
@@ -138,10 +139,13 @@ class Killing:
         if situation == "replace":
             require(finish(program.start(extra=False)))
         else:
-            self._remove_environment()
+            remove_environment(self._program)
 
-    def _remove_environment(self) -> None:
-        remove_tree(self._program.venv)
+    def _mounts(self) -> int:
+        """Count what is mounted here, but for what other sections mount in their folders."""
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        home = str(self._program.home)
+        return sum(_SECTIONS not in line or home in line for line in lines)
 
     def _torn(self) -> str:
         """Say how `.venv` is neither the old environment nor the new one nor none, right after the kill."""
@@ -165,10 +169,6 @@ class Killing:
 def _parts(cache: Path) -> dict[str, int]:
     found = {path.name.removesuffix(".part"): path.stat().st_size for path in cache.glob("wheels/*/*/*.part")}
     return {name: size_bytes for name, size_bytes in found.items() if size_bytes}
-
-
-def _mounts() -> int:
-    return len(Path("/proc/self/mountinfo").read_bytes().splitlines())
 
 
 def _orphans() -> list[str]:
