@@ -40,7 +40,7 @@ escape: setup ## Programs that try to get out of the sandbox, by every way, besi
 plugins: ## Build the plugins in C that come with pypm, warnings as errors (SANITIZE=1: with sanitizers)
 	@$(MAKE) -C pypm/plugins/native
 
-faults: setup ## Kills, errors and full disks at every system call, crowds, cut downloads: one table, beside uv and pip
+faults: setup ## Kills and errors at each kind of system call, full disks, crowds, cut downloads: one table, beside uv and pip
 	@$(BIN)/python -m integration.faults
 
 clean: ## Remove what make made (not the cache)
