@@ -200,6 +200,7 @@ def test_what_a_run_has_mounted_is_not_removed(pypm: Line, tmp_path: Path, has_p
             told = cleaning.stderr.readline()
             assert f"process {process.pid} (pypm run" in told
             assert process.communicate("\n")[0] == "whole\n"
+            cleaning.communicate()  # Whoever closes the pipe before is answered by a failed write.
     assert cleaning.returncode == 0
     assert not (tmp_path / "cache/store-v1").exists()
 
