@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Protocol
 from pypm.codec.manifest import ManifestRow, load_header, load_rows
 from pypm.digest import sha256_hex
 from pypm.environment.linking import Link, changed_tree, link_all
+from pypm.environment.spreading import spread
 from pypm.environment.swap import swap_in
 from pypm.errors import ConfigurationError, IntegrityError
 from pypm.files import locked, locked_folder, read_regular, remove_tree, storage_errors
@@ -207,7 +208,9 @@ def _staging_place(environment: Placed) -> Path:
     if _is_read_only(environment):
         return beside
     with storage_errors(f"write `{hidden}`"):
-        hidden.mkdir(parents=True, exist_ok=True)
+        hidden.parent.mkdir(parents=True, exist_ok=True)
+        spread(hidden.parent)
+        hidden.mkdir()
         try:
             hidden.rename(beside)
             beside.rename(hidden)
