@@ -274,6 +274,9 @@ def _oversee(
             timed_out, deadline = True, None
             os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGIO:
+            # Once pid 1 is dead, the keeper takes the placeholders away, and the watcher sees that, too.
+            if _has_ended(pid):
+                continue
             if _is_gone(request.lifeline) or not guarding.is_intact():
                 os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGINT:
@@ -314,6 +317,11 @@ def _reap(pid: int, *, account: bool) -> tuple[float, float, int] | None:
         return (0.0, 0.0, 0) if os.waitpid(pid, os.WNOHANG)[0] else None
     ended, _, usage = os.wait4(pid, os.WNOHANG)
     return (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024) if ended else None
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a child is dead; it stays to be reaped."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _watch(lifeline: int) -> None:
