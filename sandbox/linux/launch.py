@@ -189,7 +189,9 @@ def _supervise(
         timed_out, usage = _oversee(pid, plan["wall_clock_seconds"], request, relayed, guarding)
         told = report.receive(records, b"" if relayed is None else relayed.told)
         if relayed is not None:
-            relayed.was_killed = all(record[0] == report.STOPPED for record in told)
+            # A caller that is gone has sent SIGHUP to all that its terminal served, the command included.
+            ended = any(record[0] != report.STOPPED for record in told)
+            relayed.was_killed = not ended or _is_gone(request.lifeline)
     finally:
         if relayed is not None:
             relayed.close()
