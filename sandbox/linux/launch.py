@@ -277,9 +277,10 @@ def _oversee(
             os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGIO:
             # Once pid 1 is dead, the keeper takes the placeholders away, and the watcher sees that, too.
+            is_intact = guarding.is_intact()
             if _has_ended(pid):
-                continue
-            if _is_gone(request.lifeline) or not guarding.is_intact():
+                guarding.lost = ""
+            elif _is_gone(request.lifeline) or not is_intact:
                 os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGINT:
             interrupts += 1
