@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NewType, TypeAlias
 
 from pypm.errors import IntegrityError
-from pypm.files import open_regular, storage_errors
+from pypm.files import storage_errors
+from pypm.regular import open_regular
 
 Sha256 = NewType("Sha256", str)
 """64 lower-case hexadecimal digits, without the `sha256:` prefix. Checked where it is parsed."""

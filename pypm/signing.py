@@ -19,10 +19,11 @@ from pathlib import Path
 
 from pypm.codec.shape import Problems, Table
 from pypm.errors import ConfigurationError, IntegrityError, UsageError
-from pypm.files import read_regular, storage_errors
+from pypm.files import storage_errors
 from pypm.model.project import Project
 from pypm.paths import LOCK_FILE, PROJECT_FILE, SIGNATURE_FILE
 from pypm.programs import find_program
+from pypm.regular import read_regular
 
 NAMESPACE = "pypm-lock"
 """Keeps a signature over something else from passing as one over a lock."""
@@ -173,14 +174,8 @@ def sign_unasked(content: bytes, key: Path, *, namespace: str, root: Path) -> by
         )
     except subprocess.TimeoutExpired:
         done = subprocess.CompletedProcess(argv, 1, b"", b"it took too long")
-    if done.returncode != 0 or b"BEGIN SSH SIGNATURE" not in done.stdout:
-        raise ConfigurationError(
-            f"`ssh-keygen` cannot sign with `{key}` unasked",
-            reference="signing-failed",
-            hint="give a private key without a passphrase, or a public one whose private key the agent holds",
-            details=tuple(done.stderr.decode("utf-8", "replace").splitlines()),
-        )
-    return done.stdout
+    hint = "give a private key without a passphrase, or a public one whose private key the agent holds"
+    return _signature(done, f"`{key}` unasked", hint)
 
 
 def sign(content: bytes, key: Path | None, *, root: Path, home: Path) -> bytes:
@@ -197,11 +192,17 @@ def sign(content: bytes, key: Path | None, *, root: Path, home: Path) -> bytes:
     with _chosen_key(key, root, home) as chosen:
         argv = [program, "-q", "-Y", "sign", "-n", NAMESPACE, "-f", os.fspath(chosen)]
         done = subprocess.run(argv, input=content, capture_output=True, check=False)
+    hint = "give a private key, or a public one whose private key the agent holds: `--key FILE`"
+    return _signature(done, f"`{chosen}`", hint)
+
+
+def _signature(done: subprocess.CompletedProcess[bytes], key: str, hint: str) -> bytes:
+    """Return what `ssh-keygen` has made, or say why it has not."""
     if done.returncode != 0 or b"BEGIN SSH SIGNATURE" not in done.stdout:
         raise ConfigurationError(
-            f"`ssh-keygen` cannot sign with `{chosen}`",
+            f"`ssh-keygen` cannot sign with {key}",
             reference="signing-failed",
-            hint="give a private key, or a public one whose private key the agent holds: `--key FILE`",
+            hint=hint,
             details=tuple(done.stderr.decode("utf-8", "replace").splitlines()),
         )
     return done.stdout

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import sandbox
-from pypm.files import open_regular, read_regular, read_regular_text
+from pypm.regular import open_regular, read_regular, read_regular_text
 from tests.support.index_server import IndexServer, make_wheel
 
 CHECKOUT = Path(__file__).resolve().parent.parent

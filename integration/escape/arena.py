@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -9,10 +10,11 @@ import secrets
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,6 +48,7 @@ class Arena:
     """Which of the projects is attacked now."""
     attack: str = ""
     """Which attack is prepared now; facts are told to it alone."""
+    _listeners: list[socket.socket] = field(default_factory=list)
 
     @property
     def project(self) -> Path:
@@ -77,6 +80,19 @@ class Arena:
             subprocess.run(["chown", "-R", f"{self.user}:", str(self.place)], check=True)
         for command in ("lock", "sync"):
             self.must([*self.pypm, command], cwd=self.place / "project")
+
+    def listen(self) -> int:
+        """Listen on the host's loopback, and return the port; `reached` tells whether anybody came."""
+        self._listeners.append(socket.create_server(("127.0.0.1", 0)))
+        return int(self._listeners[-1].getsockname()[1])
+
+    def reached(self) -> Iterator[tuple[str, bool]]:
+        """Yield what `afterwards` of an attack reports: each connection that was made to `listen`'s ports."""
+        while self._listeners:
+            with self._listeners.pop() as server, contextlib.suppress(OSError):
+                server.settimeout(0.05)
+                server.accept()
+                yield "a connection to the host's loopback", True
 
     def facts(self, **known: object) -> None:
         """Tell the attacker what an informed one would know."""

@@ -6,9 +6,8 @@ tables that no checker would pass are built every day.
 
 from __future__ import annotations
 
-import os
+import errno
 import re
-import stat
 from pathlib import Path, PurePosixPath
 
 from packaging.requirements import Requirement
@@ -17,6 +16,7 @@ from pypm.codec.requirements import parse_requirement
 from pypm.codec.toml import parse_toml
 from pypm.errors import BuildError, ConfigurationError
 from pypm.model.project import BuildSystem
+from pypm.regular import read_regular
 
 LEGACY_BACKEND = "setuptools.build_meta:__legacy__"
 """Runs `setup.py` with the tree on `sys.path`, as trees without a `[build-system]` expect (PEP 517)."""
@@ -99,18 +99,13 @@ def read_regular_file(path: Path, *, largest_bytes: int = _LARGEST_BYTES) -> byt
         BuildError: something lies there that is no regular file of a sensible size.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_regular(path, largest_bytes=largest_bytes, follow=False)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        odd = error.errno in {errno.EINVAL, errno.EISDIR, errno.EFBIG}
+        problem = f"is not a regular file of at most {largest_bytes} bytes"
         raise BuildError(
-            f"`{path.name}` cannot be read: {error.strerror}", reference="foreign-file"
+            f"`{path.name}` {problem if odd else f'cannot be read: {error.strerror}'}",
+            reference="foreign-file",
         ) from error
-    with os.fdopen(descriptor, "rb") as stream:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > largest_bytes:
-            raise BuildError(
-                f"`{path.name}` is not a regular file of at most {largest_bytes} bytes",
-                reference="foreign-file",
-            )
-        return stream.read(largest_bytes + 1)[:largest_bytes]

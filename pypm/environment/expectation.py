@@ -17,9 +17,10 @@ from pypm.digest import sha256_hex
 from pypm.environment.overlay import describe
 from pypm.environment.windows import launcher_name
 from pypm.environment.writer import STATE_FILE, read_state
-from pypm.files import LARGEST_PROGRAM_BYTES, locked, read_regular, remove_tree, storage_errors
+from pypm.files import locked, remove_tree, storage_errors
 from pypm.model.environment import Environment
 from pypm.model.verification import ExpectedFile
+from pypm.regular import LARGEST_PROGRAM_BYTES, read_regular
 
 _PROGRAM_BITS = 0o7100
 """Of a generated file, the umask decides the other bits."""

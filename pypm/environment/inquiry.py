@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from pypm.errors import InterpreterError, StorageError
-from pypm.files import read_regular, write_atomically
+from pypm.files import write_atomically
 from pypm.model.target import Interpreter, Target
+from pypm.regular import read_regular
 
 _INSIDE = Path(__file__).with_name("inside_interpreter.py")
 _TIMEOUT_SECONDS = 20.0

@@ -22,9 +22,10 @@ from packaging.version import Version
 
 from pypm.environment.inquiry import ask
 from pypm.errors import InterpreterError, StorageError
-from pypm.files import read_regular_text, write_atomically
+from pypm.files import write_atomically
 from pypm.model.target import Interpreter
 from pypm.programs import folders_on_path, is_inside
+from pypm.regular import read_regular_text
 
 VERSION_FILE = ".python-version"
 _NAME = re.compile(

@@ -21,10 +21,11 @@ from pypm.environment import windows
 from pypm.environment.activation import activation_scripts
 from pypm.environment.scripts import entry_script, rewritten_script
 from pypm.errors import IntegrityError
-from pypm.files import LARGEST_PROGRAM_BYTES, locked, read_regular, remove_tree, storage_errors
+from pypm.files import locked, remove_tree, storage_errors
 from pypm.model.environment import Environment
 from pypm.model.target import Interpreter
 from pypm.model.wheel import StoredWheel
+from pypm.regular import LARGEST_PROGRAM_BYTES, read_regular
 
 _FORMAT = 1
 """Of the generated layer; raised when its content changes."""

@@ -28,8 +28,9 @@ from pypm.environment.linking import Link, changed_tree, link_all
 from pypm.environment.spreading import spread
 from pypm.environment.swap import swap_in
 from pypm.errors import ConfigurationError, IntegrityError
-from pypm.files import locked, locked_folder, read_regular, remove_tree, storage_errors
+from pypm.files import locked, locked_folder, remove_tree, storage_errors
 from pypm.paths import PROJECT_FILE
+from pypm.regular import read_regular
 
 if TYPE_CHECKING:
     from pypm.model.artifact import Sha256

@@ -22,8 +22,8 @@ import msgspec
 
 from pypm.codec.simple import PageFile, SimplePage, files_at, parse_page
 from pypm.errors import IndexAccessError
-from pypm.files import LARGEST_BYTES, read_regular
 from pypm.index.auth import origin
+from pypm.regular import LARGEST_BYTES, read_regular
 
 FRESH_SECONDS = 600
 """How long a page is believed without asking again: the default index sends no ETag or Cache-Control."""

@@ -14,7 +14,6 @@ from pypm.codec.filenames import filename_of_url, parse_sdist_name, parse_wheel_
 from pypm.codec.metadata import CoreMetadata, MetadataError, parse_metadata, static_metadata
 from pypm.codec.simple import redact
 from pypm.errors import ConfigurationError
-from pypm.files import read_regular
 from pypm.index.archives import Archives
 from pypm.index.auth import split_login
 from pypm.index.git import Repositories
@@ -23,6 +22,7 @@ from pypm.index.pages import local_path
 from pypm.model.artifact import IndexFile, Sha256
 from pypm.model.candidate import Candidate
 from pypm.model.project import PathSource, Source, UrlSource, VcsSource
+from pypm.regular import read_regular
 from pypm.resolve.provider import Unavailable
 
 UNKNOWN_VERSION = Version("0")

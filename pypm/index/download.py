@@ -23,11 +23,12 @@ from typing import Protocol
 from pypm.codec.simple import redact
 from pypm.digest import CHUNK_BYTES, sha256_file
 from pypm.errors import IndexAccessError, IntegrityError
-from pypm.files import locked, read_regular_text, storage_errors
+from pypm.files import locked, storage_errors
 from pypm.index.client import Client, Stream
 from pypm.index.local_file import copy_archive
 from pypm.index.pages import local_path
 from pypm.model.artifact import LockedArtifact, Sha256
+from pypm.regular import read_regular_text
 
 PARALLEL = 8
 """Downloads at once: more only divide the same line."""

@@ -15,11 +15,11 @@ from packaging.utils import NormalizedName, canonicalize_name
 from pypm.codec.filenames import SDIST_EXTENSIONS
 from pypm.codec.simple import PageFile, SimplePage, parse_page, redact
 from pypm.errors import IndexAccessError
-from pypm.files import read_regular
 from pypm.index.auth import split_login
 from pypm.index.cache import CachedPage, IndexCache, PackedPage
 from pypm.index.client import Answer, Client
 from pypm.model.project import Index
+from pypm.regular import read_regular
 
 
 class Sheet(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pypm.files import open_regular
+from pypm.regular import open_regular
 
 _LONGEST_POINTER_BYTES = 4096
 _WORKTREE = re.compile(r"^\[core\][^\[]*^\s*worktree\s*=\s*(.+)$", re.MULTILINE | re.IGNORECASE)

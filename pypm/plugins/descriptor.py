@@ -11,7 +11,7 @@ from typing import Any
 
 from pypm import __version__
 from pypm.errors import PluginError
-from pypm.files import read_regular, write_atomically
+from pypm.files import write_atomically
 from pypm.plugins.failures import plugin_error, printable
 from pypm.plugins.found import Loadable, NativeFound
 from pypm.plugins.image import check_image
@@ -21,6 +21,7 @@ from pypm.plugins.library import Library
 from pypm.plugins.link import Link
 from pypm.plugins.permissions import Wanted, parse_wanted
 from pypm.plugins.policy import Surroundings, bare_policy, host_command
+from pypm.regular import read_regular
 
 LOAD_SECONDS = 20.0
 _MOST_PERMISSIONS = 64

@@ -15,8 +15,9 @@ from pathlib import Path
 from pypm.codec.record import parse_record
 from pypm.digest import Sha256, sha256_hex
 from pypm.errors import ConfigurationError, PluginError, PypmError
-from pypm.files import read_regular, read_regular_text, storage_errors
+from pypm.files import storage_errors
 from pypm.plugins.failures import plugin_error
+from pypm.regular import read_regular, read_regular_text
 
 ENTRY_POINT_GROUP = "pypm.plugins"
 SUFFIXES = (".so", ".dylib", ".dll")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from pypm.plugins.failures import output_details, plugin_error
 from pypm.plugins.found import HEADER, NativeFound, SourceFound
 from pypm.plugins.pins import platform_of
 from pypm.plugins.policy import Surroundings
+from pypm.regular import read_regular
 
 _BUILD_SECONDS = 300.0
 _HINT = "a header may be missing; `s3cache` needs those of libcurl (`libcurl4-openssl-dev`)"
@@ -111,15 +111,9 @@ def _compile(found: SourceFound, surroundings: Surroundings) -> bytes:
 def _read_regular(path: Path, *, largest_bytes: int) -> bytes | None:
     """Return what the build wrote, following no link; None for what is no regular file, or too large."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_regular(path, largest_bytes=largest_bytes, follow=False)
     except OSError:
         return None
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > largest_bytes:
-        os.close(descriptor)
-        return None
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read(largest_bytes)
 
 
 @dataclass(frozen=True, slots=True)

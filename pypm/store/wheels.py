@@ -24,19 +24,11 @@ from pypm.codec.manifest import (
 )
 from pypm.digest import sha256_file
 from pypm.errors import IntegrityError, StorageError
-from pypm.files import (
-    LARGEST_BYTES,
-    flush_folder,
-    locked,
-    open_regular,
-    read_regular,
-    remove_tree,
-    storage_errors,
-    write_atomically,
-)
+from pypm.files import flush_folder, locked, remove_tree, storage_errors, write_atomically
 from pypm.model.artifact import Sha256
 from pypm.model.wheel import ManifestEntry, StoredWheel
 from pypm.paths import Cache
+from pypm.regular import LARGEST_BYTES, open_regular, read_regular
 from pypm.store.adoption import (
     Expected,
     Unpacked,

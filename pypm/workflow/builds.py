@@ -24,7 +24,7 @@ from pypm.build.tree import SourceTree
 from pypm.digest import content_digest, sha256_file
 from pypm.environment.overlay import describe
 from pypm.errors import BuildError, LockError
-from pypm.files import read_regular, remove_tree, storage_errors, write_atomically
+from pypm.files import remove_tree, storage_errors, write_atomically
 from pypm.isolation import BUILD_ENVIRONMENT, RunOptions
 from pypm.model.artifact import Sha256
 from pypm.model.candidate import Candidate
@@ -32,6 +32,7 @@ from pypm.model.environment import Environment
 from pypm.model.plan import Pick
 from pypm.model.project import BuildSystem, PathSource, VcsSource
 from pypm.model.wheel import StoredWheel
+from pypm.regular import read_regular
 from pypm.store.adoption import Expected
 from pypm.workflow.stages import Package, Stage, built_package, picked_package
 from pypm.workflow.supply import Supply, required_hash

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError, UsageError
-from pypm.files import make_own_folder, read_regular, remove_tree, storage_errors
+from pypm.files import make_own_folder, remove_tree, storage_errors
 from pypm.model.project import DEFAULT_INDEX_NAME, DEFAULT_INDEX_URL, Index, Project
 from pypm.paths import Cache, environment_folder, lock_file, project_file, user_configuration_file
+from pypm.regular import read_regular
 from pypm.workflow.report import Reporter
 from pypm.workflow.settings import Settings, without_login
 

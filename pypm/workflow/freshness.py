@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pypm.codec.lockfile import dump_lock
-from pypm.files import read_regular
 from pypm.model.lock import Lock
 from pypm.paths import environment_folder, lock_file, project_file
+from pypm.regular import read_regular
 from pypm.workflow import plans
 from pypm.workflow.context import Context
 from pypm.workflow.prepare import Prepared

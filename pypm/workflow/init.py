@@ -14,8 +14,9 @@ from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.codec.requirementsfile import RequirementsFile, parse_requirements_file
 from pypm.errors import UsageError
-from pypm.files import read_regular_text, storage_errors
+from pypm.files import storage_errors
 from pypm.paths import PROJECT_FILE
+from pypm.regular import read_regular_text
 
 NewFile = tuple[str, str]
 """A path, posix and relative to the project's root, and its text."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.codec.pyproject import content_hash
 from pypm.errors import LockError
-from pypm.files import read_regular, storage_errors, sweep_beside, write_atomically
+from pypm.files import storage_errors, sweep_beside, write_atomically
 from pypm.model.lock import Lock
 from pypm.paths import LOCK_FILE
+from pypm.regular import read_regular
 from pypm.workflow.context import Context
 from pypm.workflow.signatures import require_signature
 

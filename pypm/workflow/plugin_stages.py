@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pypm import __version__
 from pypm.digest import Sha256, content_digest, sha256_hex
-from pypm.files import locked, read_regular, read_regular_text, storage_errors, write_atomically
+from pypm.files import locked, storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.plan import Pick
 from pypm.model.wheel import StoredWheel
@@ -19,6 +19,7 @@ from pypm.paths import environment_folder
 from pypm.plugins.inside.context import Context as Told
 from pypm.plugins.inside.context import Package, Stage
 from pypm.plugins.session import Diagnostic, Session
+from pypm.regular import read_regular, read_regular_text
 from pypm.workflow.plugins import choose_plugins, surroundings
 from pypm.workflow.report import Reporter, Task
 from pypm.workflow.stages import Missing, Pins, Stages, built_package, picked_package

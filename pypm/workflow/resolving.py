@@ -19,12 +19,13 @@ from packaging.version import Version
 from pypm.codec.lines import Asked, requirement_lines
 from pypm.codec.pyproject import content_hash
 from pypm.errors import UsageError
-from pypm.files import read_regular_text, storage_errors
+from pypm.files import storage_errors
 from pypm.index.git import bare
 from pypm.model.artifact import Sha256
 from pypm.model.lock import Lock
 from pypm.model.project import Project, VcsSource
 from pypm.paths import PROJECT_FILE, project_file
+from pypm.regular import read_regular_text
 from pypm.resolve.inputs import Inputs, Preference
 from pypm.workflow.answers import completed, open_provider, path_hint
 from pypm.workflow.context import Context

@@ -16,10 +16,11 @@ from pypm.codec.pyproject import content_hash
 from pypm.codec.script import parse_script
 from pypm.digest import content_digest
 from pypm.errors import IntegrityError, PypmError, UsageError
-from pypm.files import read_regular, storage_errors, write_atomically
+from pypm.files import storage_errors, write_atomically
 from pypm.model.lock import Lock
 from pypm.model.project import Project
 from pypm.paths import find_project_root, is_foreign
+from pypm.regular import read_regular
 from pypm.workflow.context import Context
 
 _LOCATION = Path("/run/pypm/script")

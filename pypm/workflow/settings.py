@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError, UsageError
-from pypm.files import read_regular, storage_errors
+from pypm.files import storage_errors
 from pypm.model.project import Index
 from pypm.paths import (
     cache_home,
@@ -24,6 +24,7 @@ from pypm.paths import (
     system_configuration_file,
     user_configuration_file,
 )
+from pypm.regular import read_regular
 
 if TYPE_CHECKING:
     from sandbox import Isolation

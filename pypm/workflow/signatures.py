@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pypm.files import read_regular, storage_errors, write_atomically
+from pypm.files import storage_errors, write_atomically
 from pypm.paths import signature_file
+from pypm.regular import read_regular
 from pypm.signing import (
     Signing,
     project_signing,

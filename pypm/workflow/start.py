@@ -9,8 +9,9 @@ from typing import Any
 from pypm.codec.foreign import translate
 from pypm.codec.pyproject import parse_project
 from pypm.errors import UsageError
-from pypm.files import read_regular, storage_errors, write_atomically
+from pypm.files import storage_errors, write_atomically
 from pypm.paths import PROJECT_FILE
+from pypm.regular import read_regular
 from pypm.workflow.context import Context
 from pypm.workflow.init import NewProject, plan_project, read_requirements, write_project
 from pypm.workflow.interpreters import any_interpreter

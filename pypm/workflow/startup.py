@@ -16,10 +16,11 @@ from packaging.utils import NormalizedName
 
 from pypm.codec.shape import Problems, Table
 from pypm.errors import ConfigurationError
-from pypm.files import read_regular, storage_errors
+from pypm.files import storage_errors
 from pypm.model.project import Project
 from pypm.model.wheel import StoredWheel
 from pypm.paths import PROJECT_FILE
+from pypm.regular import read_regular
 
 KEY = "allow-startup-code"
 

@@ -19,13 +19,13 @@ from pypm.digest import sha256_file
 from pypm.environment.expectation import expected_files, forget_generated, generated_anew
 from pypm.environment.writer import sweep, write
 from pypm.errors import IntegrityError
-from pypm.files import read_regular_text
 from pypm.model.artifact import LockedArtifact
 from pypm.model.environment import Environment
 from pypm.model.plan import Pick
 from pypm.model.verification import Difference
 from pypm.model.wheel import StoredWheel
 from pypm.paths import ENVIRONMENT_FOLDER, LOCK_FILE
+from pypm.regular import read_regular_text
 from pypm.store.proof import MANIFEST, expected_tree, prove
 from pypm.store.wheels import Store
 from pypm.workflow.cache import in_use

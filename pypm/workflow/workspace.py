@@ -18,9 +18,10 @@ from packaging.utils import NormalizedName, canonicalize_name
 from pypm.codec.shape import suggestion
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError
-from pypm.files import read_regular, storage_errors
+from pypm.files import storage_errors
 from pypm.model.project import PathSource, Project, Source, WorkspaceSource
 from pypm.paths import PROJECT_FILE, is_foreign, project_file
+from pypm.regular import read_regular
 
 _KEYS = ("members", "exclude")
 

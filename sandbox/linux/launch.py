@@ -276,8 +276,9 @@ def _oversee(
             timed_out, deadline = True, None
             os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGIO:
-            # Once pid 1 is dead, the keeper takes the placeholders away, and the watcher sees that, too.
             is_intact = guarding.is_intact()
+            # Once pid 1 is dead the keeper takes the placeholders away, and the watcher tells of that as well.
+            # So the death is looked for after the watcher was heard, and what was told by then is dropped.
             if _has_ended(pid):
                 guarding.lost = ""
             elif _is_gone(request.lifeline) or not is_intact:
