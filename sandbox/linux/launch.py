@@ -277,7 +277,7 @@ def _oversee(
             os.kill(pid, signals.SIGKILL)
         elif number == signals.SIGIO:
             is_intact = guarding.is_intact()
-            # Once pid 1 is dead the keeper takes the placeholders away, and the watcher tells of that as well.
+            # Once pid 1 is dead the keeper takes the placeholders away, and the watcher tells of that too.
             # So the death is looked for after the watcher was heard, and what was told by then is dropped.
             if _has_ended(pid):
                 guarding.lost = ""
