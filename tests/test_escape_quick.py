@@ -12,6 +12,7 @@ import pytest
 import sandbox
 from integration.escape.arena import Arena
 from integration.escape.harness import Check, Result, attacks, attempt, attempt_all, read, split
+from pypm.files import remove_tree
 
 QUICK = (
     "device_attributes",
@@ -52,7 +53,7 @@ def arena() -> Iterator[Arena]:
         made.make()
         yield made
     finally:
-        shutil.rmtree(place)
+        remove_tree(place)
 
 
 @pytest.mark.parametrize("name", QUICK)

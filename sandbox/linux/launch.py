@@ -212,8 +212,7 @@ def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
     """Clone pid 1, then the keeper if one is needed; return the pid."""
     if plan["namespaces"]:
         context.host_net = _host_network()
-    if os.geteuid() == 0 and os.getgroups():
-        os.setgroups([])
+    _drop_groups()
     lifeline_read, lifeline_write = os.pipe()
     try:
         pid = syscalls.clone(plan["namespaces"])
@@ -233,6 +232,22 @@ def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
     # The write end of the lifeline stays open for as long as this process lives: that is its message.
     _LIFELINES.append(lifeline_write)
     return pid
+
+
+def _drop_groups() -> None:
+    """Keep no supplementary group, if this is root; an ordinary user keeps the own ones, which cannot go.
+
+    Root of a user namespace that such a user made is one itself: it may not drop them either, because a group
+    can also be what keeps somebody out. Source: user_namespaces(7), `/proc/PID/setgroups`.
+    """
+    if os.geteuid() != 0 or not os.getgroups():
+        return
+    try:
+        os.setgroups([])
+    except PermissionError:
+        with open("/proc/self/setgroups", "rb") as stream:  # noqa: PTH123 - no pathlib on this path
+            if stream.read().strip() != b"deny":
+                raise
 
 
 def _host_network() -> int:

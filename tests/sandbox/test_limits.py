@@ -243,7 +243,7 @@ def test_every_folder_in_memory_that_is_full_is_told(folder: str) -> None:
 
 
 def test_stats_tell_of_the_whole_tree() -> None:
-    child = "x = bytearray(b'x') * (30 << 20)"
+    child = "import time; x = bytearray(b'x') * (30 << 20); time.sleep(0.5)"  # Samples come across it.
     script = f'{sys.base_prefix}/bin/python3 -c "{child}" & {sys.base_prefix}/bin/python3 -c "{child}"; wait'
     usage = run(_limited(), Command(argv=shell(script), stats=True)).usage
     assert usage.processes == 3

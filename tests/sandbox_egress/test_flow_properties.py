@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -158,8 +158,9 @@ class Host:
 
     def _say(self) -> None:
         assert self.side is not None
-        self.side.sendall(self._answer)
-        self.side.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # What is no greeting is cut off, and the host is told by a reset.
+            self.side.sendall(self._answer)
+            self.side.shutdown(socket.SHUT_WR)
 
 
 FIRST = st.one_of(

@@ -5,6 +5,7 @@ Source: the worms and stealers on public indexes; path_resolution(7).
 """
 
 import os
+import sys
 from pathlib import Path
 
 from attempt import FACTS, PLACE, PROJECT, denied, hidden, works
@@ -15,7 +16,14 @@ def prepare(arena):
         secret=str(arena.home / ".ssh" / "id_secret"),
         outside=str(arena.place / "outside" / "secret"),
         place=str(arena.place),
+        leading={root: _leading_to_python(Path(root)) for root in ("/home", "/root")},
     )
+
+
+def _leading_to_python(root):
+    """Names in `root` on the way to the interpreter and its packages: they are shown, and so are their parents."""
+    shown = {Path(path) for path in (sys.prefix, sys.base_prefix, os.path.realpath(sys.executable))}
+    return sorted({path.relative_to(root).parts[0] for path in shown if root in path.parents})
 
 
 def inside():
@@ -30,8 +38,9 @@ def inside():
         ):
             denied(f"{name} through {root}", lambda root=root, path=path: Path(root + path).read_text())
         denied(f"{name} by ..", lambda path=path: Path("../" * 40 + path[1:]).read_text())
-    hidden("names in /home", lambda: set(os.listdir("/home")) - {"user", "sandbox"})
-    hidden("names in /root", lambda: [name for name in os.listdir("/root") if name != ".pyenv"])
+    leading = FACTS["leading"]
+    hidden("names in /home", lambda: set(os.listdir("/home")) - {"user", "sandbox", *leading["/home"]})
+    hidden("names in /root", lambda: set(os.listdir("/root")) - {*leading["/root"]})
     denied("/etc/shadow", lambda: Path("/etc/shadow").read_text())
     hidden(
         "names beside the project",
