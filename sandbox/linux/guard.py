@@ -102,10 +102,15 @@ class Guard:
         return not self.lost
 
     def close(self) -> None:
-        """Let the namespaces go: they would keep the mounts alive."""
+        """Let the namespaces go: they would keep the mounts alive.
+
+        The keeper still has the watch open (see `Keeper.start`), so that has to be told to keep silent.
+        """
         if self._watcher:
             os.kill(self._watcher, SIGKILL)
             os.waitpid(self._watcher, 0)
+        if self.descriptor >= 0:
+            syscalls.signal_no_more(self.descriptor)
         for descriptor in (self.descriptor, self._told, *self._namespaces):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -36,11 +36,14 @@ class Keeper:
         if placeholders.missing(entries):
             self.ready, self.told = os.pipe()
 
-    def start(self, init: int, *, failures: int, lifeline: int) -> None:
+    def start(self, init: int, *, failures: int, lifeline: int, watch: int) -> None:
         """Fork it, to remove what it makes when `init` is dead; a failure is told on the pipe `failures`.
 
         It comes after pid 1, which has other things to do first. Its copy of the lifeline's write end must be
         gone before pid 1 looks for the last time, which is after it was told that everything is ready.
+
+        It keeps the guard's `watch` open, if there is one, so that the supervisor's own close is not the last: the
+        last one waits until no processor can still be looking at the watched folders, 10 to 20 ms.
         """
         if self.ready < 0:
             return
@@ -48,7 +51,7 @@ class Keeper:
         self._pid = os.fork()
         if self._pid == 0:
             os.close(lifeline)
-            _keep(self._entries, init, (self.told, releasing), failures)
+            _keep(self._entries, init, (self.told, releasing), failures, watch)
         os.close(releasing)
         self.forget()
 
@@ -80,7 +83,7 @@ def wait_for(ready: int) -> bool:
 
 
 def _keep(
-    entries: tuple[placeholders.Entry, ...], init: int, pipes: tuple[int, int], failures: int
+    entries: tuple[placeholders.Entry, ...], init: int, pipes: tuple[int, int], failures: int, watch: int
 ) -> NoReturn:
     """Be the keeper: acquire, say so, wait for the end of `init`, release, say so."""
     gc.disable()  # As in pid 1: a collection would copy the supervisor's memory.
@@ -88,9 +91,8 @@ def _keep(
     try:
         os.setsid()
         watched = _open_process(init)
-        # What else the supervisor has open is none of its business: the streams end with the command, and a
-        # watch that outlived the supervisor's would still send it word.
-        syscalls.close_all_but((ready, releasing, failures, watched))
+        # What else the supervisor has open is none of its business: the streams end with the command.
+        syscalls.close_all_but((ready, releasing, failures, watched, watch))
         try:
             held = placeholders.acquire(entries)
         except OSError as error:

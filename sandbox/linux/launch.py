@@ -227,7 +227,7 @@ def _start(plan: Plan, context: Context, kept: keeper.Keeper) -> int:
             os.close(kept.told)
         init.main(plan, context, lifeline_read)
     os.close(lifeline_read)
-    kept.start(pid, failures=context.report, lifeline=lifeline_write)
+    kept.start(pid, failures=context.report, lifeline=lifeline_write, watch=context.guard)
     os.close(context.report)
     # The write end of the lifeline stays open for as long as this process lives: that is its message.
     _LIFELINES.append(lifeline_write)
