@@ -21,7 +21,7 @@ from pypm.workflow.plugins import (
     consented_to,
     enabled_plugins,
     find_enabled,
-    loadable,
+    loadables,
     places,
     require_pinned,
     surroundings,
@@ -115,7 +115,7 @@ def check_plugin(context: Context, name: str, lock: Lock | None) -> Checked:
         found = there
     around = surroundings(context)
     with isolation_errors():
-        descriptor = inspect(loadable(context, found, around), around)
+        descriptor = inspect(loadables(context, (found,), around)[0], around)
     if enabled is None:
         return Checked(found=found, descriptor=descriptor, refusal=None)
     refusal = None
@@ -136,8 +136,7 @@ def build_plugins(context: Context, names: Sequence[str]) -> tuple[str, ...]:
     where = SearchPath(sources=places(context).sources)
     around = surroundings(context)
     found = [find(name, where) for name in names] or find_all(where)
-    for item in found:
-        loadable(context, item, around)
+    loadables(context, found, around)
     return tuple(item.name for item in found)
 
 

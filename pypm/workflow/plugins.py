@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pypm.files import storage_errors
 from pypm.isolation import Boundary, isolation_errors
 from pypm.model.lock import Lock, LockedPlugin
 from pypm.model.plan import Pick, Selection
-from pypm.plugins.descriptor import inspect
+from pypm.plugins.descriptor import Descriptor, inspect
 from pypm.plugins.found import (
     Found,
     Loadable,
@@ -28,7 +29,7 @@ from pypm.plugins.found import (
 )
 from pypm.plugins.found import candidates as candidates_of
 from pypm.plugins.native_build import build, is_built
-from pypm.plugins.permissions import allow, allowed_lines, withheld
+from pypm.plugins.permissions import Allowed, allow, allowed_lines, withheld
 from pypm.plugins.pins import brought_by, check_pin, pin, platform_of, repinned
 from pypm.plugins.policy import Surroundings
 from pypm.plugins.session import Chosen
@@ -153,17 +154,23 @@ def surroundings(context: Context) -> Surroundings:
     )
 
 
-def loadable(context: Context, found: Found, around: Surroundings) -> Loadable:
-    """Return the plugin as it is loaded: one that comes as sources is built first.
+def loadables(context: Context, found: Sequence[Found], around: Surroundings) -> tuple[Loadable, ...]:
+    """Return the plugins as they are loaded: those that come as sources are built first, side by side.
 
     Raises: PluginError, IsolationError.
     """
-    if not isinstance(found, SourceFound):
-        return found
-    if is_built(found, around, context.cache.plugins):
-        return build(found, around, context.cache.plugins)
-    with context.reporter.task("Building", f"the plugin {found.name}", unit="steps"):
-        return build(found, around, context.cache.plugins)
+    kept = context.cache.plugins
+    sources = [item for item in found if isinstance(item, SourceFound) and not is_built(item, around, kept)]
+    if sources:
+        names = ", ".join(item.name for item in sources)
+        what = f"the plugin{'s' if len(sources) > 1 else ''} {names}"
+        with (
+            context.reporter.task("Building", what, unit="steps"),
+            ThreadPoolExecutor(max_workers=os.cpu_count()) as pool,
+        ):
+            for done in [pool.submit(build, item, around, kept) for item in sources]:
+                done.result()
+    return tuple(build(item, around, kept) if isinstance(item, SourceFound) else item for item in found)
 
 
 # Pins ------------------------------------------------------------------------------------------------------
@@ -230,7 +237,7 @@ def choose_plugins(
         IsolationError: the sandbox could not be made.
     """
     trust = read_trust(context.trust_folder, os.environ)
-    chosen: list[Chosen] = []
+    ready: list[tuple[Enabled, Found]] = []
     missing: list[Missing] = []
     for item in enabled_plugins(context):
         if pins is not Pins.REQUIRED and item.package is not None and not _has_package(lock, item.package):
@@ -241,7 +248,14 @@ def choose_plugins(
             missing.append(found)
             continue
         _check_pins(context, item, found, lock, pins)
-        chosen.append(_chosen(context, item, found, around, trust))
+        ready.append((item, found))
+    images = loadables(context, [found for _, found in ready], around)
+    chosen: list[Chosen] = []
+    for (item, found), image in zip(ready, images, strict=True):
+        with isolation_errors():
+            descriptor = inspect(image, around, kept=context.cache.plugins)
+        consented, allowed = _granted(context, item, found, descriptor, trust)
+        chosen.append(Chosen(enabled=consented, found=image, descriptor=descriptor, allowed=allowed))
     return tuple(chosen), tuple(missing)
 
 
@@ -262,10 +276,13 @@ def _check_pins(context: Context, enabled: Enabled, found: Found, lock: Lock | N
     require_pinned(context, enabled, found, lock)
 
 
-def _chosen(context: Context, enabled: Enabled, found: Found, around: Surroundings, trust: Trust) -> Chosen:
-    image = loadable(context, found, around)
-    with isolation_errors():
-        descriptor = inspect(image, around, kept=context.cache.plugins)
+def _granted(
+    context: Context, enabled: Enabled, found: Found, descriptor: Descriptor, trust: Trust
+) -> tuple[Enabled, Allowed]:
+    """Return the settings with the grants that count, and what they come to; tell of those that do not count.
+
+    Raises: PluginError: it wants more than it is granted.
+    """
     consented = consented_to(context, enabled, found, trust)
     kept_back = withheld(descriptor.permissions, enabled.grants, consented.grants)
     required = [wanted.text for wanted in descriptor.permissions if not wanted.optional]
@@ -285,7 +302,7 @@ def _chosen(context: Context, enabled: Enabled, found: Found, around: Surroundin
     allowed = allow(found.name, descriptor.permissions, consented.grants, os.environ)
     for line in allowed_lines(allowed):
         context.reporter.detail(f"the plugin `{found.name}` is granted {line}")
-    return Chosen(enabled=consented, found=image, descriptor=descriptor, allowed=allowed)
+    return consented, allowed
 
 
 def consented_to(context: Context, enabled: Enabled, found: Found, trust: Trust) -> Enabled:

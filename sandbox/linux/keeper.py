@@ -42,8 +42,8 @@ class Keeper:
         It comes after pid 1, which has other things to do first. Its copy of the lifeline's write end must be
         gone before pid 1 looks for the last time, which is after it was told that everything is ready.
 
-        It keeps the guard's `watch` open, if there is one, so that the supervisor's own close is not the last: the
-        last one waits until no processor can still be looking at the watched folders, 10 to 20 ms.
+        It keeps the guard's `watch` open, if there is one, so that the supervisor does not close it last: the
+        last close waits until no processor can still be looking at the watched folders, 10 to 20 ms.
         """
         if self.ready < 0:
             return
