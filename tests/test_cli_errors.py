@@ -112,6 +112,13 @@ def test_without_a_project(place: Place) -> None:
     place.fails("lock", code=1, says="there is no `pyproject.toml`", hints="`pypm init`")
 
 
+def test_a_cache_that_no_sandbox_can_show(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYPM_CACHE_DIR", "/dev/shm/pypm-test-cache")
+    for command in ("lock", "sync", "run true"):
+        place.fails(*command.split(), code=1, says="lies in `/dev`", hints="`PYPM_CACHE_DIR`")
+    assert not Path("/dev/shm/pypm-test-cache").exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_project_of_another_user_above(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     (place.root / "below").mkdir()

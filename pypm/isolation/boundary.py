@@ -9,7 +9,7 @@ from pypm.isolation.protection import PROTECTED
 from pypm.isolation.values import MalformedError
 from sandbox import Mount, Policy, PolicyError
 
-_KERNEL = ("/proc", "/sys", "/dev")
+KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
 """Mounted by the sandbox itself; the host's own would show the host's processes and devices."""
 
 
@@ -37,7 +37,7 @@ class Boundary:
         real = path.resolve()
         if real == Path("/"):
             raise MalformedError("must not be the root of the file system")
-        if any(_within(real, Path(kernel)) for kernel in _KERNEL):
+        if any(_within(real, Path(kernel)) for kernel in KERNEL_FOLDERS):
             raise MalformedError(f"names `{path}`, which the sandbox makes itself")
         if writable:
             self._check_writable(path, real)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError, UsageError
 from pypm.files import storage_errors
+from pypm.isolation import KERNEL_FOLDERS
 from pypm.model.project import Index
 from pypm.paths import (
     cache_home,
@@ -121,12 +122,19 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         if root is None or (is_named and root == start) or not is_foreign(str(root), str(start))
         else root
     )
-    cache = overrides.cache_dir or configured.get("cache-dir")
+    chosen = overrides.cache_dir or configured.get("cache-dir")
+    cache = None if overrides.no_cache else _cache(chosen, environ)
+    if cache is not None:
+        _require_shown(cache, f"the cache `{cache}`", hint="choose another folder with `PYPM_CACHE_DIR`")
+    if root is not None and foreign is None:
+        _require_shown(
+            root, f"the project `{root}`", hint="move it elsewhere, such as below your home folder"
+        )
     return Settings(
         start=start,
         root=None if foreign else root,
         foreign_root=foreign,
-        cache=None if overrides.no_cache else _cache(cache, environ),
+        cache=cache,
         offline=overrides.offline or bool(configured.get("offline")),
         python=overrides.python or configured.get("python"),
         default_index=overrides.default_index or configured.get("default-index"),
@@ -142,6 +150,20 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         no_binary=overrides.no_binary,
         files=configuration_files(overrides, environ),
     )
+
+
+def _require_shown(path: Path, what: str, *, hint: str) -> None:
+    """Refuse a folder that no sandbox could show at its place, before anything is downloaded to it.
+
+    Raises: ConfigurationError.
+    """
+    made = next((top for top in KERNEL_FOLDERS if path.resolve().is_relative_to(top)), None)
+    if made is not None:
+        raise ConfigurationError(
+            f"{what} lies in `{made}`, which every sandbox makes for itself",
+            reference="not-shown-in-a-sandbox",
+            hint=hint,
+        )
 
 
 def _with_environment(overrides: Overrides, environ: Mapping[str, str]) -> Overrides:
