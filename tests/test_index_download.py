@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pypm.errors import IndexAccessError, IntegrityError
+from pypm.errors import IndexAccessError, IntegrityError, StorageError
 from pypm.index.client import Client, NetworkSettings
 from pypm.index.download import Job, archive_path, download, download_all
 from pypm.index.sizes import fill_sizes
@@ -126,6 +128,26 @@ def test_a_download_killed_before_its_rename_asks_nobody(client: Client, destina
     destination.with_name(destination.name + ".part").write_bytes(CONTENT)
     download(client, ["http://unreachable.invalid/x"], locked(), destination)
     assert destination.read_bytes() == CONTENT
+
+
+def test_an_end_at_the_last_step_leaves_no_note_for_good(
+    server: IndexServer, client: Client, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two last calls fails: the next download takes over and leaves the archive alone."""
+    for failing in ("unlink", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, failing, _no_disk)
+            with pytest.raises(StorageError):
+                download(client, [server.root + PATH], locked(), destination)
+        assert not destination.exists()
+        download(client, [server.root + PATH], locked(), destination)
+        names = {destination.name, f"{destination.name}.lock"}
+        assert {entry.name for entry in destination.parent.iterdir()} == names
+        destination.unlink()
+
+
+def _no_disk(self: Path, *words: object, **options: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
 
 
 @pytest.mark.parametrize("etags", [True, False])

@@ -357,9 +357,12 @@ class _Transfer:
 
     def _put_in_place(self) -> None:
         """Rename the file in, without waiting for the disk: who finds an archive hashes it before its use,
-        so one that a power cut has left half is fetched again."""
-        self.part.replace(self.job.destination)
+        so one that a power cut has left half is fetched again.
+
+        The note goes first: nobody looks for one beside an archive that is there, so it would stay for good.
+        """
         self.note.unlink(missing_ok=True)
+        self.part.replace(self.job.destination)
 
     def _discard(self) -> None:
         self.part.unlink(missing_ok=True)
