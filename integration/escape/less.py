@@ -78,7 +78,14 @@ AS_ROOT_TOO: dict[str, dict[str, str]] = {
 
 FIFO = "a read-only mount does not stop writing to a FIFO, nor does Landlock below a writable folder"
 DEEPER = "a folder `.git` deeper down cannot be forbidden by a mount; git runs what it says for who enters it"
+LISTENS = "a socket with a path in the project is reached by whoever sees the path, as a FIFO is"
+PROTOCOL = "the relay knows no protocol: `Host` may change with each request, and TLS may begin at any byte"
 KNOWN: dict[str, dict[str, str]] = {
+    "listed_http_host": {
+        "another `Host` at the listed one": PROTOCOL,
+        "a TLS name after other bytes": PROTOCOL,
+    },
+    "passed_descriptors": {"by a host's socket in the project": LISTENS},
     "nested_repository": {"status in the planted folder": DEEPER},
     "readonly_fifo": {"writing into it": FIFO, "bytes in the host's FIFO": FIFO},
 }

@@ -12,6 +12,9 @@ Decisions that a reader would question:
 * `AF_NETLINK` is allowed for NETLINK_ROUTE alone: `getifaddrs` and the address sorting of `getaddrinfo`
   read interfaces through it. It shows the sandbox's own network namespace, and without a capability
   nothing can be changed. All other netlink families (audit, uevent, netfilter, generic) are refused.
+* Leases and delegations (`F_SETLEASE`, `F_SETDELEG`) cannot be had: whoever opens the file on the host waits
+  for the holder for 45 seconds (`/proc/sys/fs/lease-break-time`), again and again, and reading a file of the
+  caller's is all that it takes. What serves files to other machines does without when it gets none.
 * Set-user-id and set-group-id bits cannot be created: a file in a writable bind would carry them on the
   host, where the sandbox's `nosuid` no longer covers it.
 """
@@ -63,6 +66,7 @@ CONDITIONAL: tuple[tuple[str, int, tuple[Test, ...]], ...] = (
     ("unshare", errno.EPERM, (HasBits(0, c.ANY_NAMESPACE | c.CLONE_NEWTIME),)),
     ("clone", errno.EPERM, (HasBits(0, c.ANY_NAMESPACE),)),
     ("ioctl", errno.EPERM, (IsOneOf(1, (c.TIOCSTI, c.TIOCLINUX, c.TIOCSETD)),)),
+    ("fcntl", errno.EPERM, (IsOneOf(1, (c.F_SETLEASE, c.F_SETDELEG)),)),
     ("socket", errno.EAFNOSUPPORT, (IsNoneOf(0, (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)),)),
     ("socket", errno.EPROTONOSUPPORT, (IsOneOf(0, (AF_NETLINK,)), IsNoneOf(2, (NETLINK_ROUTE,)))),
     ("personality", errno.EPERM, (IsNoneOf(0, PERSONALITIES),)),

@@ -75,6 +75,10 @@ def test_conditions(machine: str) -> None:
         assert call(machine, "ioctl", 0, high | c.TIOCSTI) == errno.EPERM
         assert call(machine, "ioctl", 0, high | c.TIOCLINUX) == errno.EPERM
         assert call(machine, "ioctl", 0, high | c.TIOCSETD) == errno.EPERM
+        assert call(machine, "fcntl", 0, high | c.F_SETLEASE) == errno.EPERM
+        assert call(machine, "fcntl", 0, high | c.F_SETDELEG) == errno.EPERM
+    assert call(machine, "fcntl", 0, c.F_GETFL) == 0
+    assert call(machine, "fcntl", 0, 37) == 0  # F_OFD_SETLK.
     assert call(machine, "fchmod", 3, 0o755) == 0
     assert call(machine, "fchmod", 3, 0o4755) == errno.EPERM
     assert call(machine, "openat", 0, 0, 0, 0o4755) == 0  # Without O_CREAT the mode is noise.

@@ -6,27 +6,15 @@ Source: RFC 6066 section 3 (server_name), RFC 8446 section 4.1.2; domain frontin
 import socket
 
 from attempt import FACTS, denied, works
-from talk import echo_of, say
+from talk import echo_of, greeting, say
 
 WAYS = ("run", "shell")
 LISTED = ("{host}:{port}", "{address}/32")
 
 
-def _greeting(name, secret=b"STOLEN"):
-    """A ClientHello with this server name, and a secret in a field that a client may fill as it likes."""
-    server = name.encode()
-    entry = b"\0" + len(server).to_bytes(2, "big") + server
-    listed = len(entry).to_bytes(2, "big") + entry
-    extensions = b"\0\0" + len(listed).to_bytes(2, "big") + listed
-    body = b"\x03\x03" + secret.ljust(32, b".") + b"\0" + b"\0\x02\x13\x01" + b"\x01\0"
-    body += len(extensions).to_bytes(2, "big") + extensions
-    hello = b"\x01" + len(body).to_bytes(3, "big") + body
-    return b"\x16\x03\x01" + len(hello).to_bytes(2, "big") + hello
-
-
 def _in_pieces(name):
     with socket.create_connection((FACTS["host_name"], FACTS["allowed"]), 5) as client:
-        for byte in _greeting(name):
+        for byte in greeting(name):
             client.sendall(bytes([byte]))
         return echo_of(client, b"x")
 
@@ -41,11 +29,11 @@ def inside():
         "169.254.169.254",
         "x\0localhost",
     ):
-        denied(f"the server name {name!r}", lambda name=name: say(host, _greeting(name)))
+        denied(f"the server name {name!r}", lambda name=name: say(host, greeting(name)))
     denied("the same a byte at a time", lambda: _in_pieces("other.example.com"))
     denied(
         "a greeting that cannot be read",
         lambda: say(host, b"\x16\x03\x01\x00\x10\x01\x00\xff\xff" + b"STOLEN" * 4),
     )
-    works("the server name that is listed", lambda: say(host, _greeting(own, b"mine")) and 1)
+    works("the server name that is listed", lambda: say(host, greeting(own, b"mine")) and 1)
     works("what is no TLS", lambda: say(host, b"hello") == b"hello")

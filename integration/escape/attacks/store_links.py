@@ -5,10 +5,7 @@ then write it. Every project of the machine would run what is planted there.
 Source: link(2), chmod(2).
 """
 
-import base64
-import hashlib
 import os
-import zipfile
 from pathlib import Path
 
 from attempt import PROJECT, denied, hidden, works
@@ -18,37 +15,9 @@ _INNER = "inner"
 
 
 def prepare(arena):
-    wheel = arena.place / "outside" / "linked-1.0-py3-none-any.whl"
-    members = {
-        "linked.py": "X = 1\n",
-        "linked-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: linked\nVersion: 1.0\n",
-        "linked-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    with zipfile.ZipFile(wheel, "w") as archive:
-        for name, content in {**members, "linked-1.0.dist-info/RECORD": _record(members)}.items():
-            archive.writestr(name, content)
-    os.chmod(wheel, 0o644)
-    inner = arena.project / _INNER
-    inner.mkdir(exist_ok=True)
-    (inner / "pyproject.toml").write_text(
-        '[project]\nname = "inner"\nversion = "0"\nrequires-python = ">=3.10"\n'
-        f'dependencies = ["linked @ {wheel.as_uri()}"]\n[tool.pypm]\npackage = false\n'
-    )
-    if arena.user:
-        arena_owner = (arena.project / "pyproject.toml").stat()
-        for path in (inner, inner / "pyproject.toml"):
-            os.chown(path, arena_owner.st_uid, arena_owner.st_gid)
-    done = arena.host([*arena.pypm, "sync"], cwd=inner)
-    assert done.returncode == 0, done.stdout
+    from integration.escape.victim import linked_project
 
-
-def _record(members):
-    rows = [f"{name},sha256={_digest(content)},{len(content)}" for name, content in members.items()]
-    return "\n".join([*rows, "linked-1.0.dist-info/RECORD,,", ""])
-
-
-def _digest(content):
-    return base64.urlsafe_b64encode(hashlib.sha256(content.encode()).digest()).rstrip(b"=").decode()
+    linked_project(arena, f"{arena.folder}/{_INNER}")
 
 
 def afterwards(arena):
