@@ -1,6 +1,6 @@
 """Run the trials against a real S3 server and print a row for each.
 
-    python -m integration.s3cache [--only NAME] [--bench ROUNDS]
+    python -m integration.s3cache [--only NAME] [--bench ROUNDS [--pypm PROGRAM]]
 
 pypm installs the server (moto) from the index into an environment of its own; the wheels of that environment
 are the artifacts that the machines share. Exits 1 when a trial failed.
@@ -17,8 +17,9 @@ from pathlib import Path
 import tomli
 
 from integration.peers import PYPM
-from integration.s3cache.commands import Project, cold_machines
+from integration.s3cache.commands import Project
 from integration.s3cache.machine import Artifact, artifact_of, build_plugin
+from integration.s3cache.measure import measure
 from integration.s3cache.server import S3Server, install
 from integration.s3cache.trials import TRIALS, Arena
 from pypm.files import remove_tree
@@ -31,10 +32,13 @@ def main() -> int:
     parser.add_argument(
         "--bench", type=int, default=0, help="measure this many pairs of cold machines instead"
     )
+    parser.add_argument("--pypm", type=Path, default=PYPM, help="measure this one, such as an earlier pypm")
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="pypm-s3cache-")).resolve()
     try:
-        return _measure(place, options.bench) if options.bench else _run(place, options.only or list(TRIALS))
+        if options.bench:
+            return _measure(place, options.bench, options.pypm.absolute())
+        return _run(place, options.only or list(TRIALS))
     finally:
         remove_tree(place)
 
@@ -67,24 +71,12 @@ def _run(place: Path, names: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _measure(place: Path, rounds: int) -> int:
-    """Print how long machines with an empty cache take, filled from the index and from the bucket in turn."""
+def _measure(place: Path, rounds: int, pypm: Path) -> int:
     python = install(place / "server")
-    artifacts = _artifacts(python.parents[2])
-    size = sum(one.size_bytes for one in artifacts)
-    print(
-        f"{len(artifacts)} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache",
-        flush=True,
-    )
-    pairs: list[tuple[float, float]] = []
+    source = python.parents[2]
     with S3Server(python) as server:
-        project = Project(source=python.parents[2], place=place / "commands")
-        for index, bucket in cold_machines(project, server, rounds):
-            pairs.append((index.seconds, bucket.seconds))
-            row = f"index {index.seconds:6.2f} ({index.cpu_seconds:.2f} of processors)   "
-            print(f"{row}bucket {bucket.seconds:6.2f} ({bucket.cpu_seconds:.2f})", flush=True)
-    best = [min(column) for column in zip(*pairs, strict=True)]
-    print(f"least: index {best[0]:.2f}, bucket {best[1]:.2f}, ratio {best[1] / best[0]:.2f}")
+        project = Project(source=source, place=place / "commands", pypm=pypm)
+        measure(project, _artifacts(source), server, rounds)
     return 0
 
 

@@ -41,22 +41,30 @@ class Project:
     source: Path
     """A folder with pyproject.toml and pypm.lock, without plugins."""
     place: Path
+    index: str | None = None
+    """The index's URL in place of the usual one."""
+    pypm: Path = PYPM
 
-    def sync(self, name: str, server: S3Server | None, **options: str) -> Synced:
-        """Check it out on a new machine with an empty cache and sync; no server: from the index alone."""
+    def sync(self, name: str, server: S3Server | None, *, endpoint: str | None = None) -> Synced:
+        """Check it out on a new machine with an empty cache and sync; no server: from the index alone.
+
+        `endpoint` is an address that leads to the server, in place of its own.
+        """
         folder, cache = self.place / name, self.place / f"{name}-cache"
         folder.mkdir(parents=True)
         text = (self.source / "pyproject.toml").read_text(encoding="utf-8")
         if server is not None:
-            text += _table(server, options)
+            text += _table(endpoint or server.endpoint)
         (folder / "pyproject.toml").write_text(text, encoding="utf-8")
         shutil.copy(self.source / "pypm.lock", folder)
         keys = {} if server is None else {**server.writer, "PYPM_TRUST_PLUGINS": "s3cache"}
         environment = {**os.environ, **keys, "PYPM_CACHE_DIR": str(cache)}
+        if self.index is not None:
+            environment["PYPM_DEFAULT_INDEX"] = self.index
         if server is not None:
-            _run(folder, environment, "lock")  # Pins the plugin; the packages stay as they are.
+            self._run(folder, environment, "lock")  # Pins the plugin; the packages stay as they are.
         started, used = time.monotonic(), _cpu_seconds()
-        done = _run(folder, environment, "sync", "--locked", "-v")
+        done = self._run(folder, environment, "sync", "--locked", "-v")
         seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - used
         said = done.stderr + done.stdout
         assert not any(key in said for key in keys.values() if len(key) > 20), "a key was shown"
@@ -70,6 +78,14 @@ class Project:
             said=said,
         )
 
+    def _run(
+        self, folder: Path, environment: dict[str, str], *words: str
+    ) -> subprocess.CompletedProcess[str]:
+        argv = [str(self.pypm), *words]
+        done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done
+
     def forget(self, *names: str) -> None:
         """Take machines away."""
         for name in names:
@@ -77,14 +93,16 @@ class Project:
             remove_tree(self.place / f"{name}-cache")
 
 
-def cold_machines(project: Project, server: S3Server, rounds: int) -> Iterator[tuple[Synced, Synced]]:
+def cold_machines(
+    project: Project, server: S3Server, endpoint: str, rounds: int
+) -> Iterator[tuple[Synced, Synced]]:
     """Yield pairs of syncs with an empty cache, in turn: from the index alone, and from a full bucket."""
     server.empty()
     first = project.sync("first", server)
     assert first.stored > 0, first.said
     for number in range(rounds):
         names = (f"index-{number}", f"bucket-{number}")
-        pair = (project.sync(names[0], None), project.sync(names[1], server))
+        pair = (project.sync(names[0], None), project.sync(names[1], server, endpoint=endpoint))
         assert pair[0].digest == pair[1].digest == first.digest, "the same environment either way"
         yield pair
         project.forget(*names)
@@ -96,23 +114,14 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _table(server: S3Server, options: dict[str, str]) -> str:
-    place = server.endpoint.partition("://")[2]
-    more = "".join(f"{key} = {value}\n" for key, value in options.items())
+def _table(endpoint: str) -> str:
+    place = endpoint.partition("://")[2]
     return f"""
 [tool.pypm.plugins.s3cache]
 bucket = "wheels"
-endpoint = "{server.endpoint}"
+endpoint = "{endpoint}"
 region = "us-east-1"
 allow-net = ["{place}"]
 allow-env = ["AWS_*"]
 allow-read = ["packages"]
-{more}"""
-
-
-def _run(folder: Path, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [str(PYPM), *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+"""

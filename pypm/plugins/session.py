@@ -6,7 +6,7 @@ A host is started for the first stage that its plugin wants, and stays for the r
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -153,8 +153,10 @@ class Session:
             if item.found.name not in self._hosts and not item.descriptor.stages.isdisjoint(stages):
                 self._start(item)
 
-    def call(self, context: Context) -> tuple[Offer, ...]:
+    def call(self, context: Context, on_offer: Callable[[Offer], None] = lambda _: None) -> tuple[Offer, ...]:
         """Call every plugin that wants `context.stage`; return the files that they offer, the first first.
+
+        `on_offer` is told of each as soon as it is made, while the hook goes on.
 
         Raises:
             PluginError: one ended the command, or misbehaved. The others are not called any more.
@@ -164,16 +166,16 @@ class Session:
             offer
             for item in self.chosen
             if context.stage in item.descriptor.stages
-            for offer in self._call(item, context)
+            for offer in self._call(item, context, on_offer)
         )
 
-    def _call(self, item: Chosen, context: Context) -> tuple[Offer, ...]:
+    def _call(self, item: Chosen, context: Context, on_offer: Callable[[Offer], None]) -> tuple[Offer, ...]:
         host = self._hosts.get(item.found.name) or self._start(item)
         link = host.link
         if not host.is_loaded:
             load(link, item.found, host.library)
             host.is_loaded = True
-        handler = _Events(item.found.name, context, host.scratch, self._listener, link)
+        handler = _Events(context, host.scratch, self._listener, link, on_offer)
         told = replace(context, scratch=str(host.scratch), options=item.enabled.options)
         usual = _TRANSFER_SECONDS if context.stage in _TRANSFER_STAGES else _STAGE_SECONDS
         answer = link.exchange(
@@ -222,12 +224,20 @@ class Session:
 class _Events:
     """What a hook says while it runs, checked."""
 
-    def __init__(self, plugin: str, context: Context, scratch: Path, listener: Listener, link: Link) -> None:
-        self._plugin = plugin
+    def __init__(
+        self,
+        context: Context,
+        scratch: Path,
+        listener: Listener,
+        link: Link,
+        on_offer: Callable[[Offer], None],
+    ) -> None:
+        self._plugin = link.plugin
         self._context = context
         self._scratch = scratch
         self._listener = listener
         self._link = link
+        self._on_offer = on_offer
         self._errors: list[Diagnostic] = []
         self._offers: dict[int, Offer] = {}
 
@@ -317,6 +327,7 @@ class _Events:
                 hint="a plugin may offer only regular files that it wrote to `scratch`",
             )
         self._offers[index] = offer  # One for each package: all of them may be read whole.
+        self._on_offer(offer)
 
 
 def _first_lines(diagnostics: Sequence[Diagnostic]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from pypm import __version__
 from pypm.digest import Sha256, content_digest, sha256_hex
-from pypm.files import locked, storage_errors, write_atomically
+from pypm.files import write_atomically
+from pypm.model.artifact import LockedArtifact
 from pypm.model.lock import Lock
 from pypm.model.plan import Pick
 from pypm.model.wheel import StoredWheel
@@ -22,7 +22,15 @@ from pypm.plugins.session import Diagnostic, Session
 from pypm.regular import read_regular, read_regular_text
 from pypm.workflow.plugins import choose_plugins, surroundings
 from pypm.workflow.report import Reporter, Task
-from pypm.workflow.stages import Missing, Pins, Stages, built_package, picked_package
+from pypm.workflow.stages import (
+    Missing,
+    OnOffer,
+    Pins,
+    Stages,
+    built_package,
+    ignore_offer,
+    picked_package,
+)
 
 if TYPE_CHECKING:
     from pypm.plugins.offers import Offer
@@ -139,9 +147,16 @@ class PluginStages(Stages):
                 self._session.warm(*stages)
 
     def call(
-        self, stage: Stage, packages: Iterable[Package] = (), *, environment_digest: str | None = None
+        self,
+        stage: Stage,
+        packages: Iterable[Package] = (),
+        *,
+        environment_digest: str | None = None,
+        on_offer: OnOffer = ignore_offer,
     ) -> tuple[tuple[Offer, Package], ...]:
         """Call the plugins that want a stage; return the files that they offer, each with its package.
+
+        `on_offer` is told of each offer as soon as it is made, while the hook goes on.
 
         Raises:
             PluginError: one ended the command, or misbehaved.
@@ -152,7 +167,10 @@ class PluginStages(Stages):
         named = tuple(sorted(packages, key=lambda package: package.name))
         with self._turn:
             try:
-                offers = session.call(self._told(stage, named, environment_digest))
+                offers = session.call(
+                    self._told(stage, named, environment_digest),
+                    lambda offer: on_offer(offer, named[offer.package]),
+                )
             finally:
                 self._listener.ended()
         return tuple((offer, named[offer.package]) for offer in offers)
@@ -176,50 +194,37 @@ class PluginStages(Stages):
 
     # Artifacts -------------------------------------------------------------------------------------------
 
-    def fetching(self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None]) -> None:
+    def fetching(
+        self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None], arrived: Callable[[Path], None]
+    ) -> None:
         """Before artifacts are downloaded: take those that plugins offer and that have the locked hash."""
         if not self.wants(Stage.PRE_FETCH):
             return
-        absent = {
-            package.artifact: (pick, package)
-            for pick in picks
-            if (package := picked_package(self._context.cache, pick, url=known_url(pick))).path is None
-            and package.artifact is not None
-        }
-        if not absent:
-            return
-        taken: dict[str, int] = {}
-        offers = self.call(Stage.PRE_FETCH, [package for _, package in absent.values()])
-        for offer, package in offers:
-            assert package.artifact is not None, "only artifacts are fetched"
-            if self._take(offer, absent[package.artifact][0]):
-                taken[offer.plugin] = taken.get(offer.plugin, 0) + 1
+        wanted: dict[str, LockedArtifact] = {}
+        absent: list[Package] = []
+        for pick in picks:
+            package = picked_package(self._context.cache, pick, url=known_url(pick))
+            if pick.artifact is not None and package.path is None:
+                wanted[pick.artifact.filename] = pick.artifact
+                absent.append(package)
+        if absent:
+            self._take_offers(wanted, absent, arrived)
+
+    def _take_offers(
+        self,
+        wanted: Mapping[str, LockedArtifact],
+        packages: Sequence[Package],
+        arrived: Callable[[Path], None],
+    ) -> None:
+        from pypm.workflow.taking import Taking
+
+        with Taking(self._context, wanted, arrived) as taking:
+            taken = taking.finish(self.call(Stage.PRE_FETCH, packages, on_offer=taking.begin))
         for plugin, count in taken.items():
+            plural = "" if len(packages) == 1 else "s"
             self._context.reporter.step(
-                "Took", f"{count} of {len(absent)} artifact{'' if len(absent) == 1 else 's'} from `{plugin}`"
+                "Took", f"{count} of {len(packages)} artifact{plural} from `{plugin}`"
             )
-
-    def _take(self, offer: Offer, pick: Pick) -> bool:
-        """Put an offered file where a download would; it is compared with the lock on the way."""
-        from pypm.index.download import archive_path
-
-        assert pick.artifact is not None, "only artifacts are offered"
-        place = archive_path(self._context.cache.wheels, pick.artifact)
-        beside = self._context.cache.scratch / f"offer-{secrets.token_hex(8)}"
-        with storage_errors(f"create `{place.parent}`"):
-            place.parent.mkdir(parents=True, exist_ok=True)
-        with locked(place.with_name(f"{place.name}.lock")):
-            if place.exists():
-                return False
-            if not offer.take(beside):
-                self._context.reporter.warn(
-                    f"{offer.plugin}: what it offered for `{place.name}` is another file than the locked one;"
-                    " it is downloaded instead"
-                )
-                return False
-            with storage_errors(f"write `{place}`"):
-                beside.rename(place)
-        return True
 
     def fetched(
         self,

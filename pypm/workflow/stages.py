@@ -24,9 +24,17 @@ if TYPE_CHECKING:
     from pypm.plugins.offers import Offer
 
 __all__ = [
-    "Missing", "Package", "Pins", "Stage", "Stages", "built_package", "locked_packages", "picked_package",
-    "stored_package",
+    "Missing", "OnOffer", "Package", "Pins", "Stage", "Stages", "built_package", "ignore_offer",
+    "locked_packages", "picked_package", "stored_package",
 ]  # fmt: skip
+
+
+OnOffer = Callable[["Offer", Package], None]
+"""Is told of an offer while the hook that makes it goes on."""
+
+
+def ignore_offer(offer: Offer, package: Package) -> None:
+    """Wait for the hook's end."""
 
 
 class Pins(enum.Enum):
@@ -68,13 +76,24 @@ class Stages:
         """Start the hosts that these stages will need, and do not wait for them."""
 
     def call(
-        self, stage: Stage, packages: Iterable[Package] = (), *, environment_digest: str | None = None
+        self,
+        stage: Stage,
+        packages: Iterable[Package] = (),
+        *,
+        environment_digest: str | None = None,
+        on_offer: OnOffer = ignore_offer,
     ) -> tuple[tuple[Offer, Package], ...]:
         """Call the plugins that want a stage; return the files that they offer, each with its package."""
         return ()
 
-    def fetching(self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None]) -> None:
-        """Before artifacts are downloaded: take what plugins offer for them."""
+    def fetching(
+        self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None], arrived: Callable[[Path], None]
+    ) -> None:
+        """Before artifacts are downloaded: take what plugins offer for them.
+
+        `arrived` is told the place of each as soon as it lies where a download would, on another thread:
+        plugins may be bringing more meanwhile.
+        """
 
     def fetched(
         self,

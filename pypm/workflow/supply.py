@@ -1,7 +1,7 @@
 """Brings picked artifacts into the store: each is fetched, verified, unpacked and compiled as soon as it can.
 
-Downloads and unpacking overlap; the first failure stops the rest where they are. What is in the store already
-is neither asked for nor looked at beyond its manifest.
+Downloads, or what plugins bring in their place, and unpacking overlap; the first failure stops the rest where
+they are. What is in the store already is neither asked for nor looked at beyond its manifest.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pypm.store.adoption import Expected
 from pypm.store.wheels import Store
 from pypm.workflow.context import Context
 from pypm.workflow.fetch import ReportedProgress
+from pypm.workflow.stages import Stage
 
 if TYPE_CHECKING:
     from pypm.index.locate import Locator
@@ -98,16 +99,14 @@ class Supply:
         """
         if not picks:
             return ()
-        stages = self.context.stages
-        stages.fetching(picks, self.known_url)
+        self.context.stages.warm(Stage.PRE_FETCH)
         stored = self._fetched(picks)
-        stages.fetched(picks, stored, self.known_url)
+        self.context.stages.fetched(picks, stored, self.known_url)
         return stored
 
     def _fetched(self, picks: Sequence[Pick]) -> tuple[StoredWheel, ...]:
         unpacker = self._ready_unpacker()
         progress = ReportedProgress(self.context.reporter)
-        sizes = self._sizes(picks)
         stored: dict[int, StoredWheel] = {}
         with (
             _stopping(progress),
@@ -115,13 +114,20 @@ class Supply:
             _pool(_PARALLEL_LARGE, "large") as large,
             _pool(_PARALLEL_UNPACKING, "unpack") as unpacking,
         ):
+            ending: dict[Future[StoredWheel], int] = {}
+
+            def unpack(number: int, archive: Path) -> None:
+                ending[unpacking.submit(self._add, archive, picks[number], unpacker)] = number
+
+            self._take_offered(picks, unpack)
+            missing = sorted(set(range(len(picks))).difference(ending.values()))
+            sizes = dict(zip(missing, self._sizes([picks[number] for number in missing]), strict=True))
             arriving: dict[Future[Path], int] = {
                 (large if sizes[number] >= _LARGE_BYTES else downloads).submit(
                     self.download, picks[number], progress
                 ): number
-                for number in sorted(range(len(picks)), key=lambda number: -sizes[number])
+                for number in sorted(missing, key=lambda number: -sizes[number])
             }
-            ending: dict[Future[StoredWheel], int] = {}
             while arriving or ending:
                 under_way: list[Future[Any]] = [*arriving, *ending]
                 done, _ = wait(under_way, return_when=FIRST_COMPLETED)
@@ -130,9 +136,15 @@ class Supply:
                         stored[ending.pop(future)] = future.result()
                     else:
                         number = arriving.pop(future)
-                        archive = future.result()
-                        ending[unpacking.submit(self._add, archive, picks[number], unpacker)] = number
+                        unpack(number, future.result())
         return tuple(stored[number] for number in range(len(picks)))
+
+    def _take_offered(self, picks: Sequence[Pick], unpack: Callable[[int, Path], None]) -> None:
+        """Have plugins bring what they can; each archive is unpacked while the next ones are on their way."""
+        numbers = {_required_artifact(pick).filename: number for number, pick in enumerate(picks)}
+        self.context.stages.fetching(
+            picks, self.known_url, lambda archive: unpack(numbers[archive.name], archive)
+        )
 
     def _sizes(self, picks: Sequence[Pick]) -> list[int]:
         """Return how much each download brings; 0 where neither the lock nor the server says.
@@ -140,8 +152,8 @@ class Supply:
         Many indexes leave sizes out, so the lock has none. They decide the order only, so failures are no
         errors.
         """
-        if len(picks) == 1:
-            return [0]
+        if len(picks) <= 1:
+            return [0] * len(picks)
         with _pool(_PARALLEL_SIZES, "size") as pool:
             return list(pool.map(self._size_bytes, picks))
 
@@ -163,7 +175,7 @@ class Supply:
     def fetch_source(self, pick: Pick) -> Path:
         """Return the verified archive of a source distribution, downloaded unless the cache has it."""
         stages = self.context.stages
-        stages.fetching([pick], self.known_url)
+        stages.fetching([pick], self.known_url, lambda _: None)
         archive = self.download(pick)
         stages.fetched([pick], [None], self.known_url)
         return archive

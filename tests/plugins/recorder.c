@@ -39,6 +39,13 @@ static void copy(const char *from, const char *to) {
     if (target != NULL) fclose(target);
 }
 
+/* Whether a path is there, now or within half a minute; the empty one always is. */
+static int appears(const char *path) {
+    int left;
+    for (left = 600; *path != 0 && !readable(path) && left > 0; --left) usleep(50000);
+    return *path == 0 || readable(path);
+}
+
 /* Offers what lies under a name in the folder of the option `offers`, or rubbish. */
 static int offer(const pypm_context *context, const pypm_package *package, const char *name) {
     char from[900], to[900];
@@ -46,7 +53,7 @@ static int offer(const pypm_context *context, const pypm_package *package, const
     snprintf(to, sizeof to, "%s/%s", context->scratch, name);
     if (!readable(from)) return 0;
     copy(from, to);
-    return context->host->offer(context->host->user, package, name);
+    return context->host->offer(context->host->user, package, name) || !appears(option(context, "await"));
 }
 
 static void misbehave(const pypm_context *context) {

@@ -304,19 +304,41 @@ def test_many_findings_about_one_package_are_told_shortly() -> None:
 # Offers --------------------------------------------------------------------------------------------------
 
 
-def test_what_is_offered_is_not_downloaded(place: Place) -> None:
-    place.project("")
-    place("sync")
+_READS_ALL = 'allow-read = ["project", "packages"]'
+
+
+def _offer_what_is_cached(place: Place) -> Path:
+    """Put every archive where the recorder offers from."""
     offers = place.root / "offers"
     offers.mkdir()
     for archive in (place.cache / "wheels").glob("*/*/*.whl"):
         shutil.copy(archive, offers)
+    return offers
+
+
+def _forget_archives(place: Place) -> None:
+    """Empty the cache of archives and trees."""
+    for name in ("wheels", "store-v1"):
+        subprocess.run(["chmod", "-R", "u+w", place.cache / name], check=True)
+        for entry in (place.cache / name).iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _sha256(place: Place, name: str) -> str:
+    lock = load_lock((place.root / "pypm.lock").read_bytes())
+    (wheel,) = next(package.wheels for package in lock.packages if package.name == name)
+    assert wheel.sha256 is not None
+    return wheel.sha256
+
+
+def test_what_is_offered_is_not_downloaded(place: Place) -> None:
+    place.project("")
+    place("sync")
+    offers = _offer_what_is_cached(place)
     (offers / "b-2.0-py3-none-any.whl").write_bytes(b"poisoned")
     place.project(f'offers = "{offers}"', grants='allow-read = ["project"]')
     place("lock")
-    for name in ("wheels", "store-v1"):
-        subprocess.run(["chmod", "-R", "u+w", place.cache / name], check=True)
-        shutil.rmtree(place.cache / name)
+    _forget_archives(place)
     place.server.requests.clear()
     done = place("sync")
     assert "Took 1 of 2 artifacts from `recorder`" in done.stderr
@@ -324,6 +346,18 @@ def test_what_is_offered_is_not_downloaded(place: Place) -> None:
     fetched = [request.path for request in place.server.requests if request.path.endswith(".whl")]
     assert [path.rpartition("/")[2] for path in fetched if "b-2.0" in path] != []
     assert [path for path in fetched if "a-1.0" in path] == []
+
+
+def test_what_is_offered_is_unpacked_while_the_plugin_brings_more(place: Place) -> None:
+    place.project("")
+    place("sync")
+    (tree,) = (place.cache / "store-v1").glob(f"??/{_sha256(place, 'a')}-*")
+    _offer_what_is_cached(place)
+    place.project(f'offers = "{place.root}/offers"\nawait = "{tree}/manifest"', grants=_READS_ALL)
+    place("lock")
+    _forget_archives(place)
+    # The plugin does not go on after it has offered `a` until that lies unpacked in the store.
+    assert "Took 2 of 2 artifacts from `recorder`" in place("sync").stderr
 
 
 # Pins ----------------------------------------------------------------------------------------------------

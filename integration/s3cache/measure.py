@@ -1,0 +1,95 @@
+"""Cold machines filled from a bucket beside ones that are filled from the index, over lines like real ones.
+
+The index is a mirror on this machine with the wheels of the server's environment; it and the bucket lie
+behind lines of a given bandwidth and latency (`line.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+
+import tomli
+
+from integration.s3cache.commands import Project, cold_machines
+from integration.s3cache.line import Line, Shape
+from integration.s3cache.machine import Artifact
+from integration.s3cache.server import S3Server
+from pypm.index.remote_zip import read_dist_info
+from tests.support.index_server import Archive, IndexServer
+
+LINES = (
+    (Shape(megabits=20, round_trip_ms=40), Shape(megabits=1000, round_trip_ms=1)),
+    (Shape(megabits=100, round_trip_ms=20), Shape(megabits=1000, round_trip_ms=1)),
+    (Shape(megabits=1000, round_trip_ms=1), Shape(megabits=1000, round_trip_ms=1)),
+)
+"""Of the index and of the bucket: a slow index, a usual one, and one that is as near as the bucket."""
+
+
+def measure(project: Project, artifacts: tuple[Artifact, ...], server: S3Server, rounds: int) -> None:
+    """Print how long `pypm sync` takes with an empty cache, in turn, for every pair of lines."""
+    size = sum(one.size_bytes for one in artifacts)
+    print(f"{len(artifacts)} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
+    for index_shape, bucket_shape in LINES:
+        print(f"index {index_shape}; bucket {bucket_shape}", flush=True)
+        pairs: list[tuple[float, float]] = []
+        with _lines(project, artifacts, server, (index_shape, bucket_shape)) as (shaped, endpoint):
+            for index, bucket in cold_machines(shaped, server, endpoint, rounds):
+                assert (index.from_bucket, bucket.from_bucket) == (0, len(artifacts)), bucket.said
+                pairs.append((index.seconds, bucket.seconds))
+                row = f"  index {index.seconds:6.2f} ({index.cpu_seconds:.2f} of processors)   "
+                print(f"{row}bucket {bucket.seconds:6.2f} ({bucket.cpu_seconds:.2f})", flush=True)
+        middle = [median(column) for column in zip(*pairs, strict=True)]
+        print(f"  median: index {middle[0]:.2f}, bucket {middle[1]:.2f}, ratio {middle[1] / middle[0]:.2f}")
+
+
+class _Mirror(IndexServer):
+    """An index whose pages lead to the files through its line."""
+
+    line: Line
+
+    def file_url(self, archive: Archive) -> str:
+        """Return where an archive lies, for who is at the other end."""
+        return f"http://{self.line.address}/{self.file_path(archive)}"
+
+
+@contextmanager
+def _lines(
+    project: Project, artifacts: tuple[Artifact, ...], server: S3Server, shapes: tuple[Shape, Shape]
+) -> Iterator[tuple[Project, str]]:
+    """Give the project behind the index's line, and the endpoint behind the bucket's."""
+    with ExitStack() as stack:
+        mirror = stack.enter_context(_Mirror())
+        for name, archive in _archives(project.source, artifacts):
+            mirror.add(name, archive)
+        index = mirror.line = stack.enter_context(Line(mirror.host, shapes[0]))
+        bucket = stack.enter_context(Line(server.endpoint.partition("://")[2], shapes[1]))
+        shaped = Project(
+            source=project.source,
+            place=project.place,
+            index=f"http://{index.address}/simple",
+            pypm=project.pypm,
+        )
+        yield shaped, f"http://{bucket.address}"
+
+
+def _archives(source: Path, artifacts: tuple[Artifact, ...]) -> Iterator[tuple[str, Archive]]:
+    """Yield the locked wheels as an index has them, each at the place that the lock notes."""
+    lock = tomli.loads((source / "pypm.lock").read_text(encoding="utf-8"))
+    places = {artifact.sha256: artifact.source for artifact in artifacts}
+    for package in lock["packages"]:
+        for wheel in package.get("wheels", ()):
+            path = places.get(wheel["hashes"]["sha256"])
+            if path is None:
+                continue
+            yield (
+                package["name"],
+                Archive(
+                    filename=path.name,
+                    content=path.read_bytes(),
+                    metadata=read_dist_info(path, ("METADATA",))["METADATA"],
+                    path=f"packages/{wheel['path']}",
+                ),
+            )
