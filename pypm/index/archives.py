@@ -6,6 +6,7 @@ import hashlib
 import secrets
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from pypm.codec.simple import redact
 from pypm.digest import sha256_file
@@ -20,14 +21,37 @@ from pypm.model.artifact import IndexFile, LockedArtifact, Sha256
 _MAX_UNVOUCHED_BYTES = 8 << 30
 
 
+class FetchHooks(Protocol):
+    """Who is asked before an archive is fetched, and shown it afterwards. Called from any thread."""
+
+    def pre_fetch(self, file: IndexFile) -> None:
+        """The archive is not here. What is put where a download would be is not downloaded."""
+
+    def post_fetch(self, file: IndexFile, archive: Path) -> None:
+        """The archive is here and has its hash; it was fetched now or before."""
+
+
+class NoHooks:
+    """Nobody is asked."""
+
+    def pre_fetch(self, file: IndexFile) -> None:
+        """Leave it to the download."""
+
+    def post_fetch(self, file: IndexFile, archive: Path) -> None:
+        """Let it pass."""
+
+
 class Archives:
     """Archives by what an index, a URL or a path says of them."""
 
-    def __init__(self, client: Client, cache: IndexCache, wheels: Path) -> None:
+    def __init__(
+        self, client: Client, cache: IndexCache, wheels: Path, hooks: FetchHooks | None = None
+    ) -> None:
         """`wheels` is the cache's folder of archives."""
         self._client = client
         self._cache = cache
         self._wheels = wheels
+        self._hooks = hooks or NoHooks()
 
     def fetch(self, file: IndexFile) -> Path:
         """Return where the archive lies on this machine, fetched when it was not here.
@@ -37,11 +61,15 @@ class Archives:
         """
         if file.url.startswith("file:"):
             return local_path(file.url)
-        vouched = file if file.sha256 is not None else self.hashed(file)
-        artifact = LockedArtifact(
-            filename=vouched.filename, sha256=vouched.sha256, size_bytes=vouched.size_bytes
-        )
-        return download(self._client, (vouched.url,), artifact, archive_path(self._wheels, artifact))
+        if file.sha256 is None:
+            return self._place(self._first_seen(file))
+        place = self._place(file)
+        if not place.exists():
+            self._hooks.pre_fetch(file)
+        artifact = LockedArtifact(filename=file.filename, sha256=file.sha256, size_bytes=file.size_bytes)
+        archive = download(self._client, (file.url,), artifact, place)
+        self._hooks.post_fetch(file, archive)
+        return archive
 
     def hashed(self, file: IndexFile) -> IndexFile:
         """Return the file with its hash and size, found out from its bytes where nobody stated them."""
@@ -55,6 +83,7 @@ class Archives:
 
     def _first_seen(self, file: IndexFile) -> IndexFile:
         """Fetch a file that nobody vouches for, and keep it under the hash that it turns out to have."""
+        self._hooks.pre_fetch(file)
         scratch = self._wheels / f".{secrets.token_hex(8)}.part"
         digest = hashlib.sha256()
         size_bytes = 0
@@ -75,10 +104,14 @@ class Archives:
                         digest.update(chunk)
                         stream.write(chunk)
                 found = replace(file, sha256=Sha256(digest.hexdigest()), size_bytes=size_bytes)
-                artifact = LockedArtifact(filename=file.filename, sha256=found.sha256, size_bytes=size_bytes)
-                destination = archive_path(self._wheels, artifact)
+                destination = self._place(found)
                 destination.parent.mkdir(parents=True, exist_ok=True)
                 scratch.replace(destination)
             finally:
                 scratch.unlink(missing_ok=True)
+        self._hooks.post_fetch(found, destination)
         return found
+
+    def _place(self, file: IndexFile) -> Path:
+        artifact = LockedArtifact(filename=file.filename, sha256=file.sha256)
+        return archive_path(self._wheels, artifact)

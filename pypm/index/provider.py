@@ -23,7 +23,7 @@ from packaging.version import Version
 from pypm.codec.filenames import parse_version, version_in_name
 from pypm.codec.metadata import CoreMetadata
 from pypm.errors import ConfigurationError
-from pypm.index.archives import Archives
+from pypm.index.archives import Archives, FetchHooks
 from pypm.index.cache import IndexCache
 from pypm.index.client import Client
 from pypm.index.direct import DirectOffer, git_offer, path_offer, url_offer
@@ -80,6 +80,7 @@ class IndexProvider:
         cache: Cache,
         build_metadata: BuildMetadata | None = None,
         *,
+        hooks: FetchHooks | None = None,
         refresh: bool = False,
         warn: Callable[[str], None] | None = None,
     ) -> None:
@@ -95,7 +96,7 @@ class IndexProvider:
         self._settings = settings
         self._build_metadata = build_metadata
         self._pages = Pages(client, index_cache)
-        self._archives = Archives(client, index_cache, cache.wheels)
+        self._archives = Archives(client, index_cache, cache.wheels, hooks)
         self._reader = MetadataReader(client, index_cache, self._archives, build_metadata)
         self._repositories = Repositories(
             cache.repositories,

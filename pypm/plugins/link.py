@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -92,6 +93,10 @@ class Link:
         self._process.kill()
         with contextlib.suppress(sandbox.SetupError):
             self._process.wait()
+
+    def interrupt(self) -> None:
+        """Kill the host, and leave it to the thread that uses this link to find that out."""
+        self._process.send_signal(signal.SIGKILL)
 
     def exchange(
         self,

@@ -116,6 +116,7 @@ class Session:
         self._surroundings = surroundings
         self._listener = listener
         self._hosts: dict[str, _Host] = {}
+        self._is_interrupted = False
 
     def __enter__(self) -> Session:
         return self
@@ -130,6 +131,12 @@ class Session:
         for host in self._hosts.values():
             host.close()
         self._hosts.clear()
+
+    def interrupt(self) -> None:
+        """End what a hook does that another thread waits for: that thread is told that its host has ended."""
+        self._is_interrupted = True
+        for host in tuple(self._hosts.values()):
+            host.link.interrupt()
 
     def adopt(self, chosen: Sequence[Chosen]) -> None:
         """Go on with these plugins; hosts of those that stay as they are stay warm."""
@@ -218,6 +225,8 @@ class Session:
             remove_tree(scratch)
             raise
         host = self._hosts[item.found.name] = _Host(link=link, scratch=scratch, library=library)
+        if self._is_interrupted:
+            link.interrupt()  # It came too late for whoever interrupts.
         return host
 
 

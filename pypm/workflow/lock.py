@@ -78,6 +78,7 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     else:
         with in_use(context):
             after = _resolved(context, request, before)
+        context.stages.check()
     if after is not before or request.merkle:
         with in_use(context):
             after = _with_roots(context, request, after, before)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pypm import __version__
 from pypm.digest import Sha256, content_digest, sha256_hex
+from pypm.errors import PluginError
 from pypm.files import write_atomically
-from pypm.model.artifact import LockedArtifact
+from pypm.model.artifact import IndexFile, LockedArtifact
 from pypm.model.lock import Lock
 from pypm.model.plan import Pick
 from pypm.model.wheel import StoredWheel
@@ -27,12 +29,14 @@ from pypm.workflow.stages import (
     OnOffer,
     Pins,
     Stages,
+    archive_package,
     built_package,
     ignore_offer,
     picked_package,
 )
 
 if TYPE_CHECKING:
+    from pypm.model.target import Interpreter
     from pypm.plugins.offers import Offer
     from pypm.plugins.policy import Surroundings
     from pypm.workflow.context import Context
@@ -112,11 +116,29 @@ class PluginStages(Stages):
         self._session: Session | None = None
         self._around: Surroundings | None = None
         self._turn = threading.RLock()
+        self._failure: PluginError | None = None
+        self._is_closed = False
 
     def close(self) -> None:
-        """End all hosts."""
-        if self._session is not None:
+        """End all hosts, also one whose hook was called on a thread that nobody waits for any more."""
+        self._is_closed = True
+        if self._session is None:
+            return
+        if not self._turn.acquire(blocking=False):
+            self._session.interrupt()
+            self._turn.acquire()
+        try:
             self._session.close()
+        finally:
+            self._turn.release()
+
+    def check(self) -> None:
+        """Raise what a plugin ended the command with on a thread that nobody waited for.
+
+        A version is looked at before it is known whether it is needed; what a plugin says of it holds anyway.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def open(self, lock: Lock | None, pins: Pins) -> tuple[Missing, ...]:
         """Find the project's plugins and make them ready; return those whose packages must be fetched first.
@@ -161,23 +183,30 @@ class PluginStages(Stages):
         Raises:
             PluginError: one ended the command, or misbehaved.
         """
-        session = self._session
-        if session is None or not session.wants(stage):
+        if not self.wants(stage):
             return ()
-        named = tuple(sorted(packages, key=lambda package: package.name))
+        interpreter = None if stage in _LOCK_STAGES else self._context.interpreter
+        told = self._told(stage, packages, interpreter)
+        return self._call(replace(told, environment_digest=environment_digest), on_offer)
+
+    def _call(self, told: Told, on_offer: OnOffer = ignore_offer) -> tuple[tuple[Offer, Package], ...]:
+        packages = told.packages
         with self._turn:
+            session = self._session
+            if session is None or self._is_closed:
+                return ()
+            self.check()
             try:
-                offers = session.call(
-                    self._told(stage, named, environment_digest),
-                    lambda offer: on_offer(offer, named[offer.package]),
-                )
+                offers = session.call(told, lambda offer: on_offer(offer, packages[offer.package]))
+            except PluginError as error:
+                self._failure = error
+                raise
             finally:
                 self._listener.ended()
-        return tuple((offer, named[offer.package]) for offer in offers)
+        return tuple((offer, packages[offer.package]) for offer in offers)
 
-    def _told(self, stage: Stage, packages: tuple[Package, ...], environment_digest: str | None) -> Told:
+    def _told(self, stage: Stage, packages: Iterable[Package], interpreter: Interpreter | None) -> Told:
         context = self._context
-        interpreter = None if stage in _LOCK_STAGES else context.interpreter
         return Told(
             stage=stage,
             pypm_version=__version__,
@@ -185,12 +214,32 @@ class PluginStages(Stages):
             lock_path=str(context.lock_path),
             lock_digest=_file_digest(context.lock_path),
             environment_path=str(environment_folder(context.root)),
-            environment_digest=environment_digest,
             interpreter=None if interpreter is None else str(interpreter.executable),
             interpreter_version=None if interpreter is None else interpreter.version,
             platform_tags=() if interpreter is None else interpreter.target.tags,
-            packages=packages,
+            packages=tuple(sorted(packages, key=lambda package: package.name)),
         )
+
+    # Archives that a lock needs ---------------------------------------------------------------------------
+
+    def pre_fetch(self, file: IndexFile) -> None:
+        """Before an archive is fetched that a lock needs: take it from a plugin. Any thread may call this.
+
+        One whose index states no hash is taken from nobody else.
+        """
+        if not self.wants(Stage.PRE_FETCH):
+            return
+        told = self._told(Stage.PRE_FETCH, [archive_package(file)], None)
+        if file.sha256 is None:
+            self._call(told)
+            return
+        artifact = LockedArtifact(filename=file.filename, sha256=file.sha256, size_bytes=file.size_bytes)
+        self._take_offers(told, {file.filename: artifact}, lambda _: None)
+
+    def post_fetch(self, file: IndexFile, archive: Path) -> None:
+        """An archive that a lock needs is here. It counts as seen when its tree was shown, not before."""
+        if self.wants(Stage.POST_FETCH):
+            self._call(self._told(Stage.POST_FETCH, [archive_package(file, archive)], None))
 
     # Artifacts -------------------------------------------------------------------------------------------
 
@@ -208,23 +257,19 @@ class PluginStages(Stages):
                 wanted[pick.artifact.filename] = pick.artifact
                 absent.append(package)
         if absent:
-            self._take_offers(wanted, absent, arrived)
+            told = self._told(Stage.PRE_FETCH, absent, self._context.interpreter)
+            self._take_offers(told, wanted, arrived)
 
     def _take_offers(
-        self,
-        wanted: Mapping[str, LockedArtifact],
-        packages: Sequence[Package],
-        arrived: Callable[[Path], None],
+        self, told: Told, wanted: Mapping[str, LockedArtifact], arrived: Callable[[Path], None]
     ) -> None:
         from pypm.workflow.taking import Taking
 
         with Taking(self._context, wanted, arrived) as taking:
-            taken = taking.finish(self.call(Stage.PRE_FETCH, packages, on_offer=taking.begin))
+            taken = taking.finish(self._call(told, taking.begin))
         for plugin, count in taken.items():
-            plural = "" if len(packages) == 1 else "s"
-            self._context.reporter.step(
-                "Took", f"{count} of {len(packages)} artifact{plural} from `{plugin}`"
-            )
+            artifacts = f"{len(wanted)} artifact{'' if len(wanted) == 1 else 's'}"
+            self._context.reporter.step("Took", f"{count} of {artifacts} from `{plugin}`")
 
     def fetched(
         self,

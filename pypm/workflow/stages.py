@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pypm.digest import Sha256
+from pypm.model.artifact import IndexFile
 from pypm.model.lock import Lock
 from pypm.model.plan import Pick
 from pypm.model.wheel import StoredWheel
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from pypm.plugins.offers import Offer
 
 __all__ = [
-    "Missing", "OnOffer", "Package", "Pins", "Stage", "Stages", "built_package", "ignore_offer",
-    "locked_packages", "picked_package", "stored_package",
+    "Missing", "OnOffer", "Package", "Pins", "Stage", "Stages", "archive_package", "built_package",
+    "ignore_offer", "locked_packages", "picked_package", "stored_package",
 ]  # fmt: skip
 
 
@@ -86,6 +87,15 @@ class Stages:
         """Call the plugins that want a stage; return the files that they offer, each with its package."""
         return ()
 
+    def check(self) -> None:
+        """Raise what a plugin ended the command with on a thread that nobody waited for."""
+
+    def pre_fetch(self, file: IndexFile) -> None:
+        """Before an archive is fetched that a lock needs. Implements `index.archives.FetchHooks`."""
+
+    def post_fetch(self, file: IndexFile, archive: Path) -> None:
+        """An archive that a lock needs is here, and not unpacked."""
+
     def fetching(
         self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None], arrived: Callable[[Path], None]
     ) -> None:
@@ -132,6 +142,24 @@ def picked_package(
         path=path,
         tree=None if wheel is None else str(wheel.prefix),
         size_bytes=0 if artifact is None else artifact.size_bytes or 0,
+    )
+
+
+def archive_package(file: IndexFile, archive: Path | None = None) -> Package:
+    """Return what a plugin is told of an archive that a lock needs."""
+    from pypm.codec.filenames import parse_sdist_name, parse_wheel_name
+    from pypm.index.auth import split_login
+
+    parsed = parse_wheel_name(file.filename) or parse_sdist_name(file.filename)
+    assert parsed is not None, "only wheels and source distributions are fetched"
+    return Package(
+        name=parsed.name,
+        version=str(parsed.version),
+        artifact=file.filename,
+        url=split_login(file.url)[0],
+        sha256=file.sha256,
+        path=None if archive is None else str(archive),
+        size_bytes=file.size_bytes or 0,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +18,17 @@ import pytest
 from pypm.cli.app import main
 from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.digest import sha256_hex
+from pypm.errors import PluginError
+from pypm.model.artifact import IndexFile
 from pypm.plugins.session import Diagnostic
+from pypm.workflow.context import Context
 from pypm.workflow.plugin_stages import ReportedPlugins
 from pypm.workflow.report import SilentReporter
-from pypm.workflow.stages import Stage
+from pypm.workflow.settings import Overrides, load_settings
+from pypm.workflow.stages import Pins, Stage
 from tests.plugins.bench import SOURCES, build, needs_compiler, needs_sandbox
 from tests.plugins.test_misbehaviour import AT_LOAD, HEAD, HOOK, descriptor
-from tests.support.index_server import IndexServer, make_sdist, make_wheel
+from tests.support.index_server import Archive, IndexServer, make_sdist, make_wheel
 
 pytestmark = [needs_sandbox, needs_compiler]
 
@@ -155,9 +162,12 @@ def test_every_stage_in_its_order_with_its_data(place: Place) -> None:
     here = "lock=1 env=0 python=1 tags=1 token=(null) :"
     made = here.replace("env=0", "env=1")
     told = place.told("sync")
-    # The source distribution was fetched by the lock, which read its metadata.
+    # The source distribution is fetched by the lock, which reads its metadata and serves all interpreters.
+    locking = "lock=0 env=0 python=0 tags=0 token=(null) :"
     assert [line.partition(" ")[2] for line in told] == [
-        "pre-lock lock=0 env=0 python=0 tags=0 token=(null) :",
+        f"pre-lock {locking}",
+        f"pre-fetch {locking} {sdist}",
+        f"post-fetch {locking} {sdist}+path",
         "post-lock lock=1 env=0 python=0 tags=0 token=(null) : a-1.0 b-2.0 s-1.0",
         f"pre-sync {here} {' '.join(both)}+path",
         f"pre-fetch {here} {' '.join(wheels)}",
@@ -169,7 +179,7 @@ def test_every_stage_in_its_order_with_its_data(place: Place) -> None:
         f"post-install {made} a-1.0+sha256+tree b-2.0+sha256+tree s-1.0+sha256+tree",
         f"post-sync {made}",
     ]
-    assert [line.split()[0] for line in told] == [str(number) for number in range(1, 12)], (
+    assert [line.split()[0] for line in told] == [str(number) for number in range(1, 14)], (
         "one host throughout"
     )
     assert stages(place.told("sync")) == ["pre-sync", "post-sync"], "also with nothing to do"
@@ -358,6 +368,136 @@ def test_what_is_offered_is_unpacked_while_the_plugin_brings_more(place: Place) 
     _forget_archives(place)
     # The plugin does not go on after it has offered `a` until that lies unpacked in the store.
     assert "Took 2 of 2 artifacts from `recorder`" in place("sync").stderr
+
+
+# What a lock fetches -----------------------------------------------------------------------------------
+
+BUILT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+
+
+def _add_source(place: Place) -> None:
+    """Offer a package that has no wheel, so that a lock must fetch its source distribution."""
+    files = {"backend.py": BACKEND.encode(), "s.py": b""}
+    place.server.add("s", make_sdist("s", "1.0", pyproject=BUILT, files=files))
+
+
+def _downloads(place: Place) -> list[str]:
+    """Return the files that the index was asked for whole, in order."""
+    files = [request for request in place.server.requests if "/files/" in request.path]
+    whole = [one for one in files if "range" not in one.headers and not one.path.endswith(".metadata")]
+    return [one.path.rpartition("/")[2] for one in whole if one.method == "GET"]
+
+
+def test_what_a_lock_fetches_is_shown_and_can_be_offered(place: Place) -> None:
+    _add_source(place)
+    place.project("", "s", grants=_READS_ALL)
+    told = place.told("lock")
+    assert stages(told) == ["pre-lock", "pre-fetch", "post-fetch", "post-lock"]
+    assert [line.rpartition(": ")[2] for line in told[1:3]] == [
+        "s-1.0+artifact+sha256",
+        "s-1.0+artifact+sha256+path",
+    ]
+    assert _downloads(place) == ["s-1.0.tar.gz"]
+    for words in ("--check", "--dry-run"):
+        assert place.told("lock", "--refresh", words) == []
+    offers = place.root / "offers"
+    offers.mkdir()
+    (archive,) = (place.cache / "wheels").glob("*/*/s-1.0.tar.gz")
+    archive.rename(offers / archive.name)
+    place.server.requests.clear()
+    place.project(f'offers = "{offers}"', "s", grants=_READS_ALL)
+    assert "Took 1 of 1 artifact from `recorder`" in place("lock", "--refresh").stderr
+    assert archive.exists()
+    assert _downloads(place) == []
+
+
+def test_a_poisoned_offer_to_a_lock_is_downloaded_instead(place: Place) -> None:
+    _add_source(place)
+    offers = place.root / "offers"
+    offers.mkdir()
+    (offers / "s-1.0.tar.gz").write_bytes(b"poisoned")
+    place.project(f'offers = "{offers}"', "s", grants=_READS_ALL)
+    said = place("lock").stderr
+    assert "what it offered for `s-1.0.tar.gz` is another file than the locked one" in said
+    assert _downloads(place) == ["s-1.0.tar.gz"]
+
+
+@pytest.mark.parametrize("stage", ["pre-fetch", "post-fetch"])
+def test_what_a_plugin_refuses_is_not_locked_and_refused_again(place: Place, stage: str) -> None:
+    _add_source(place)
+    place.project(f'at = "{stage}"', "s")
+    for _ in range(2):
+        said = place("lock", code=1).stderr
+        assert f"error: the plugin `recorder` stopped at `{stage}`: `s`: not like this" in said
+        assert not (place.root / "pypm.lock").exists()
+
+
+def _direct(place: Place, wheel: Archive, fragment: str = "") -> str:
+    """Serve a wheel outside of the index; return the settings that take the package `b` from there."""
+    path = f"/direct/{wheel.filename}"
+    place.server.add_raw(path, wheel.content)
+    return f"[tool.pypm.sources]\nb = {{ url = '{place.server.root}{path}{fragment}' }}"
+
+
+def test_a_wheel_that_a_lock_fetched_whole_is_shown_again_with_its_tree(place: Place) -> None:
+    wheel = make_wheel("b", "3.0")
+    place.project(_direct(place, wheel, f"#sha256={wheel.sha256}"), "b", grants=_READS_ALL)
+    told = place.told("lock")
+    assert stages(told) == ["pre-lock", "pre-fetch", "post-fetch", "post-lock"]
+    assert told[2].endswith(": b-3.0+artifact+sha256+path")
+    told = place.told("sync")
+    assert stages(told)[:2] == ["pre-sync", "post-fetch"], "it is here already, and was not unpacked"
+    assert told[1].endswith(": b-3.0+artifact+sha256+path+tree")
+
+
+def test_an_archive_without_a_hash_is_shown_and_taken_from_nobody(place: Place) -> None:
+    wheel = make_wheel("b", "3.0")
+    offers = place.root / "offers"
+    offers.mkdir()
+    (offers / wheel.filename).write_bytes(make_wheel("b", "3.0", files={"evil.py": b""}).content)
+    place.project(f'offers = "{offers}"\n{_direct(place, wheel)}', "b", grants=_READS_ALL)
+    told = place.told("lock")
+    assert [line.rpartition(": ")[2] for line in told[1:3]] == [
+        "b-3.0+artifact",
+        "b-3.0+artifact+sha256+path",
+    ]
+    assert _sha256(place, "b") == sha256_hex(wheel.content)
+
+
+def test_a_refusal_on_a_thread_that_nobody_waits_for_ends_the_command(place: Place) -> None:
+    place.project('at = "post-fetch"', "b")
+    place("lock")
+    with Context(load_settings(Overrides(), os.environ), SilentReporter()) as context:
+        context.stages.open(load_lock((place.root / "pypm.lock").read_bytes()), Pins.REQUIRED)
+        file = IndexFile(filename="b-2.0-py3-none-any.whl", url="https://x.example/b", sha256=None)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(context.stages.post_fetch, file, Path("/nowhere")).exception() is not None
+        with pytest.raises(PluginError, match="not like this"):
+            context.stages.check()
+        with pytest.raises(PluginError, match="not like this"):
+            context.stages.call(Stage.POST_LOCK)
+
+
+def test_a_hook_on_a_thread_that_nobody_waits_for_does_not_hold_up_the_end(place: Place) -> None:
+    class Told(SilentReporter):
+        def warn(self, text: str, *, hint: str | None = None) -> None:
+            said.set()
+
+    said = threading.Event()
+    place.project('at = "post-fetch"\nhow = "hang"\ntimeout = "60s"', "b")
+    place("lock")
+    file = IndexFile(filename="b-2.0-py3-none-any.whl", url="https://x.example/b", sha256=None)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        Context(load_settings(Overrides(), os.environ), Told()) as context,
+    ):
+        context.stages.open(load_lock((place.root / "pypm.lock").read_bytes()), Pins.REQUIRED)
+        hook = pool.submit(context.stages.post_fetch, file, Path("/nowhere"))
+        assert said.wait(60), "the hook was never called"
+        context.stages.close()
+        assert isinstance(error := hook.exception(), PluginError)
+        assert "took longer" not in error.message
+        context.stages.post_fetch(file, Path("/nowhere"))  # No other host is started.
 
 
 # Pins ----------------------------------------------------------------------------------------------------
