@@ -117,6 +117,9 @@ class Descriptor(c.Structure):
     )
 
 
+SMALLEST_DESCRIPTOR_BYTES = Descriptor.reserved.offset + Descriptor.reserved.size
+"""Of the first version 1, whatever has been appended since."""
+
 HOOK = c.CFUNCTYPE(c.c_int, c.POINTER(Context))
 STRUCTURES = {
     "pypm_package": Package,

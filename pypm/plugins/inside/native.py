@@ -76,7 +76,7 @@ class NativePlugin:
                 f"was built for version {found.abi_version} of the plugin interface, and this pypm speaks "
                 f"version {abi.ABI_VERSION}",
             )
-        if found.abi_version == 0 or found.struct_size < c.sizeof(abi.Descriptor):
+        if found.abi_version == 0 or found.struct_size < abi.SMALLEST_DESCRIPTOR_BYTES:
             raise Refusal("malformed-descriptor", "has a descriptor that is smaller than version 1's")
         if found.context_size > c.sizeof(abi.Context):
             raise Refusal(
