@@ -18,7 +18,7 @@ from packaging.version import Version
 
 from pypm.codec.metadata import MetadataError
 from pypm.errors import ConfigurationError, IndexAccessError, IntegrityError
-from pypm.index.cache import ABSENT_SECONDS, FRESH_SECONDS, IndexCache
+from pypm.index.cache import ABSENT_SECONDS, FRESH_SECONDS, IndexCache, Remembered
 from pypm.index.client import Client, NetworkSettings
 from pypm.index.locate import path_hint, split_address
 from pypm.index.offers import parse_time
@@ -62,7 +62,12 @@ class Ground:
         refresh = options.pop("refresh", False)
         settings = ProviderSettings(root=self.folder, **options)
         made = IndexProvider(
-            self.client, listed, settings, self.cache, build, refresh=refresh, warn=self.warnings.append
+            self.client,
+            listed,
+            settings,
+            self.cache,
+            IndexCache(self.cache.index, refresh=refresh, warn=self.warnings.append),
+            build_metadata=build,
         )
         self.open.append(made)
         return made
@@ -459,15 +464,17 @@ def test_prefetching_asks_once_and_at_once(server: IndexServer, ground: Ground) 
     assert server.most_in_flight >= 16
 
 
-def test_pages_are_believed_for_ten_minutes(server: IndexServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_pages_are_believed_for_ten_minutes(server: IndexServer, tmp_path: Path, is_kept: bool) -> None:
     server.page_etags = True
     server.add("demo", make_wheel("demo", "1.0"))
     index = Index(name="x", url=server.url)
     moment = [1e9]
+    place = tmp_path / "index" if is_kept else Remembered()
     with Client(QUICK) as client:
 
         def read(**options: Any) -> list[str]:
-            cache = IndexCache(tmp_path, clock=lambda: moment[0], **options)
+            cache = IndexCache(place, clock=lambda: moment[0], **options)
             page = Pages(client, cache).project(index, DEMO)
             return [] if page is None else [entry.filename for entry in page.entries]
 
@@ -485,6 +492,7 @@ def test_pages_are_believed_for_ten_minutes(server: IndexServer, tmp_path: Path)
     with Client(NetworkSettings(offline=True)) as client:
         moment[0] += 10 * FRESH_SECONDS
         assert len(read()) == 2
+    assert (tmp_path / "index").exists() == is_kept
 
 
 def test_absence_is_believed_for_a_minute(server: IndexServer, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pypm.index import walk
+from pypm.index.cache import IndexCache
 from pypm.index.client import Client, NetworkSettings
 from pypm.index.provider import IndexProvider, ProviderSettings
 from pypm.model.project import Index
@@ -45,7 +46,8 @@ def opened(server: IndexServer, client: Client, tmp_path: Path) -> Iterator[Call
     def one() -> IndexProvider:
         indexes = [Index(name="default", url=server.url)]
         cache = Cache(tmp_path / f"cache{len(made)}")
-        provider = IndexProvider(client, indexes, ProviderSettings(root=tmp_path), cache)
+        settings = ProviderSettings(root=tmp_path)
+        provider = IndexProvider(client, indexes, settings, cache, IndexCache(cache.index))
         made.append(provider)
         return provider
 

@@ -124,26 +124,39 @@ class _PageRecord(msgspec.Struct, frozen=True, array_like=True):
 _PAGES = msgspec.msgpack.Decoder(_PageRecord)
 
 
+class Remembered:
+    """Answers that one command keeps for itself; in memory, where they cost nothing to forget."""
+
+    __slots__ = ("pages", "records")
+
+    def __init__(self) -> None:
+        self.pages: dict[str, CachedPage] = {}
+        """By key: see `_key`."""
+        self.records: dict[tuple[str, str], bytes] = {}
+        """By kind and key."""
+
+
 class IndexCache:
-    """The folder `index-v1` of the cache. `folder=None` remembers nothing."""
+    """The folder `index-v1` of the cache, or what a command remembers instead; None remembers nothing."""
 
     def __init__(
         self,
-        folder: Path | None,
+        place: Path | Remembered | None,
         *,
         refresh: bool = False,
         warn: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._folder = folder
+        self._folder = place if isinstance(place, Path) else None
+        self._remembered = place if isinstance(place, Remembered) else None
         self._refresh = refresh
         self._warn = warn
         self._clock = clock
         self._lock = threading.Lock()
         self._writable = True
         self._writer: ThreadPoolExecutor | None = None
-        self._unwritten: dict[tuple[str, str], bytes] = {}
-        self._unwritten_pages: dict[str, CachedPage] = {}
+        unwritten = self._remembered or Remembered()
+        self._unwritten, self._unwritten_pages = unwritten.records, unwritten.pages
 
     @contextlib.contextmanager
     def behind(self) -> Iterator[None]:
@@ -197,6 +210,8 @@ class IndexCache:
         """Remember a page."""
         key = _key(url)
         with self._lock:
+            if self._remembered is not None:
+                self._unwritten_pages[key] = cached
             if self._writer is not None:
                 if self._folder is not None and self._writable:
                     self._unwritten_pages[key] = cached
@@ -219,7 +234,7 @@ class IndexCache:
             )
             self._write_now("pages", key, msgspec.msgpack.encode(record))
         with self._lock:
-            if self._unwritten_pages.get(key) is cached:
+            if self._remembered is None and self._unwritten_pages.get(key) is cached:
                 del self._unwritten_pages[key]
 
     def metadata(self, sha256_hex: str, url: str) -> bytes | None:
@@ -240,11 +255,11 @@ class IndexCache:
         self._write("notes", _key(subject), text.encode())
 
     def _read(self, kind: str, key: str) -> bytes | None:
-        if self._folder is None:
-            return None
         unwritten = self._unwritten.get((kind, key))
         if unwritten is not None:
             return unwritten
+        if self._folder is None:
+            return None
         try:
             content = read_regular(self._place(kind, key), largest_bytes=_LARGEST_RECORD_BYTES)
         except OSError:
@@ -255,6 +270,8 @@ class IndexCache:
         return body
 
     def _write(self, kind: str, key: str, body: bytes) -> None:
+        if self._remembered is not None:
+            self._unwritten[kind, key] = body
         if self._folder is None or not self._writable:
             return
         with self._lock:

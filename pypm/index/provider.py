@@ -6,7 +6,7 @@ never changes an answer, so any order of replies gives the same lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -78,18 +78,16 @@ class IndexProvider:
         indexes: Sequence[Index],
         settings: ProviderSettings,
         cache: Cache,
-        build_metadata: BuildMetadata | None = None,
+        index_cache: IndexCache,
         *,
+        build_metadata: BuildMetadata | None = None,
         hooks: FetchHooks | None = None,
-        refresh: bool = False,
-        warn: Callable[[str], None] | None = None,
     ) -> None:
         """`indexes` in order of preference: the first that has a page for a name is the one that counts.
 
         Raises:
             ConfigurationError: a date limit is not a date.
         """
-        index_cache = IndexCache(cache.index, refresh=refresh, warn=warn)
         self._open = ExitStack()
         self._open.enter_context(index_cache.behind())
         self._indexes = {index.name: index for index in indexes}

@@ -52,10 +52,9 @@ def open_provider(
             locked_commits=locked_commits or {},
         ),
         context.cache,
-        build_metadata,
+        IndexCache(context.answers, refresh=refresh, warn=context.reporter.warn),
+        build_metadata=build_metadata,
         hooks=context.stages,
-        refresh=refresh,
-        warn=context.reporter.warn,
     )
 
 
@@ -105,7 +104,7 @@ def _hashed(context: Context, files: Iterable[IndexFile], before: Lock | None) -
         for artifact in (*package.wheels, package.sdist)
         if artifact is not None and artifact.sha256 is not None
     }
-    archives = Archives(context.client, IndexCache(context.cache.index), context.cache.wheels, context.stages)
+    archives = Archives(context.client, IndexCache(context.answers), context.cache.wheels, context.stages)
     for file in files:
         if file.sha256 is None and (earlier := known.get(file.filename)):
             yield replace(file, sha256=earlier.sha256, size_bytes=earlier.size_bytes)

@@ -27,6 +27,7 @@ from pypm.workflow.settings import Settings, without_login
 
 if TYPE_CHECKING:
     from pypm.index.auth import Login
+    from pypm.index.cache import Remembered
     from pypm.index.client import Client
     from pypm.model.target import Interpreter
     from pypm.workflow.stages import Stages
@@ -96,6 +97,16 @@ class Context:
         with storage_errors("make a temporary cache"):
             self._temporary_cache = Path(tempfile.mkdtemp(prefix="pypm-cache-"))
         return Cache(self._temporary_cache)
+
+    @cached_property
+    def answers(self) -> Path | Remembered:
+        """Where the answers of indexes are kept: in the cache, or in memory where that ends with the command.
+
+        Hundreds of small files would be written for nobody, and removing them can take as long as resolving.
+        """
+        from pypm.index.cache import Remembered
+
+        return self.cache.index if self.settings.cache is not None else Remembered()
 
     @cached_property
     def project(self) -> Project:

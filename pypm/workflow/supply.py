@@ -240,7 +240,7 @@ class Supply:
         from pypm.index.locate import Locator
         from pypm.index.pages import Pages
 
-        cache = IndexCache(self.context.cache.index, warn=self.context.reporter.warn)
+        cache = IndexCache(self.context.answers, warn=self.context.reporter.warn)
         return Locator(Pages(self.context.client, cache), cache)
 
     def _ready_unpacker(self) -> Unpacker:
