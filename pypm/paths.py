@@ -22,6 +22,8 @@ LOCK_FILE = "pypm.lock"
 SIGNATURE_FILE = "pypm.lock.sig"
 ENVIRONMENT_FOLDER = ".venv"
 CONFIGURATION_FILE = "pypm.toml"
+KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
+"""Mounted by every sandbox for itself; the host's own would show the host's processes and devices."""
 
 
 def cache_folder(environ: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from pypm.isolation.beyond import (
     read_only,
     withhold,
 )
-from pypm.isolation.boundary import KERNEL_FOLDERS, Boundary
+from pypm.isolation.boundary import Boundary
 from pypm.isolation.build import (
     BUILD_ENVIRONMENT,
     BUILD_SOURCE,
@@ -33,7 +33,6 @@ from pypm.isolation.settings import Settings, parse_flags, parse_settings
 __all__ = [
     "BUILD_ENVIRONMENT",
     "BUILD_SOURCE",
-    "KERNEL_FOLDERS",
     "Boundary",
     "BuildLayout",
     "Caller",

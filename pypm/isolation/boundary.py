@@ -7,10 +7,8 @@ from pathlib import Path
 
 from pypm.isolation.protection import PROTECTED
 from pypm.isolation.values import MalformedError
+from pypm.paths import KERNEL_FOLDERS
 from sandbox import Mount, Policy, PolicyError
-
-KERNEL_FOLDERS = ("/proc", "/sys", "/dev")
-"""Mounted by the sandbox itself; the host's own would show the host's processes and devices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

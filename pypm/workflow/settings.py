@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError, UsageError
 from pypm.files import storage_errors
-from pypm.isolation import KERNEL_FOLDERS
 from pypm.model.project import Index
 from pypm.paths import (
+    KERNEL_FOLDERS,
     cache_home,
     find_project_root,
     is_foreign,
