@@ -46,6 +46,7 @@ def prepared(context: Context) -> Prepared:
         lock=LOCK,
         selection=Selection(),
         trees=(),
+        outside=False,
         plan=Plan(reuse=(), fetch=(), build=()),
     )
 

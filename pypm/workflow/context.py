@@ -44,6 +44,8 @@ class Context:
         self._temporary_cache: Path | None = None
         self.without_grants = False
         """Whether this command goes without what the user has not consented to."""
+        self.readable: tuple[Path, ...] | None = None
+        """What flags and consents let a command see besides the project; None where there are no flags."""
 
     def __enter__(self) -> Context:
         return self
@@ -186,6 +188,11 @@ class Context:
     def shown_files(self) -> tuple[Path, ...]:
         """What a command sees besides the project."""
         return ()
+
+    @property
+    def keeps_consents(self) -> bool:
+        """Whether `pypm trust` speaks of it; a script has the flags of its command alone."""
+        return True
 
     @property
     def trust_folder(self) -> Path:

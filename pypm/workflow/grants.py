@@ -6,7 +6,7 @@ A flag is the user's own word. What the project grants itself counts with the us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,16 @@ from pypm.isolation import (
     read_only,
     withhold,
 )
+from pypm.model.project import Source
 from pypm.workflow.context import Context
+from pypm.workflow.outside import named_sources, places_outside
 from pypm.workflow.trust import (
     BUILD,
     EVERYWHERE,
+    Asked,
     ConsentError,
     asked_for,
+    asked_of,
     boundary,
     build_profile,
     consented,
@@ -126,6 +130,72 @@ def granted(context: Context, profile: str, flags: Mapping[str, Any]) -> Granted
     if options.isolation is None:
         options = replace(options, isolation=context.settings.isolation)
     return Granted(options=options, waiting=waiting)
+
+
+def ask_for_outside(context: Context, ask: Ask | None) -> None:
+    """Ask the user about what the project depends on outside of itself, where nobody has consented to it.
+
+    A no changes nothing: what of it is needed is refused by `require_outside`.
+
+    Raises: ConfigurationError, UsageError.
+    """
+    if ask is None or not context.keeps_consents:
+        return
+    waiting = _waiting(context, places_outside(context, named_sources(context.project)))
+    if waiting and ask(_depends(context) + ":", tuple(_lines(waiting))):
+        give_consent(context, waiting)
+
+
+def require_outside(context: Context, sources: Iterable[Source]) -> bool:
+    """Refuse sources outside of the project that its user has not consented to; say whether there are any.
+
+    Raises:
+        ConsentError: naming all of them.
+        ConfigurationError: a folder in the project leads out of it.
+    """
+    places = places_outside(context, sources)
+    waiting = _waiting(context, places)
+    if not waiting:
+        return bool(places)
+    raise ConsentError(
+        f"{_depends(context)}, and you have not consented to it",
+        reference="path-not-trusted",
+        details=tuple(_lines(waiting)),
+        hint=_way_to_consent(context, waiting),
+    )
+
+
+def _way_to_consent(context: Context, waiting: tuple[Asked, ...]) -> str:
+    ways = []
+    if context.keeps_consents:
+        named = {asked.profile for asked in asked_for(context)}
+        if any(asked.profile not in named for asked in waiting):
+            return (
+                "name them in `[tool.pypm.sources]`, if they are meant: a lock or a package alone cannot ask"
+            )
+        ways.append("`pypm trust` shows all of it and asks you")
+    if context.readable is not None:
+        flags = [as_flags(asked.opened) for asked in waiting]
+        ways.append(f"for this one time: `{' '.join(flag for flag in flags if flag)}`")
+    return "; ".join(ways)
+
+
+def _waiting(context: Context, places: tuple[Path, ...]) -> tuple[Asked, ...]:
+    """What the user has not consented to, nor said by a flag of this command."""
+    said = RunOptions(allow_read=context.readable or ())
+    asked = asked_of(context, places) if places else ()
+    return tuple(
+        each for each in asked if not each.consented and not is_nothing(not_covered(each.opened, said))
+    )
+
+
+def _depends(context: Context) -> str:
+    return f"`{context.consent_place}` depends on what lies outside of it"
+
+
+def _lines(asked: Iterable[Asked]) -> Iterator[str]:
+    for each in asked:
+        yield from each.lines()
 
 
 def _build_options(context: Context) -> RunOptions:

@@ -23,7 +23,7 @@ from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.endings import remarks, untold_end
 from pypm.workflow.freshness import facts_of
-from pypm.workflow.grants import Ask, granted, run_options
+from pypm.workflow.grants import Ask, ask_for_outside, granted, run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
 from pypm.workflow.stages import Stage
@@ -88,6 +88,7 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
     require_no_signature(context, request.words[0])
     with open_script(context, Path(request.words[0])) as script:
         words = (str(script.path), *request.words[1:])
+        _note_readable(script, granted(script, request.profile, request.sandbox).options)
         return _run(script, replace(request, words=words), replace(_preparation(request), lock=script.lock()))
 
 
@@ -98,6 +99,8 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         context, request.profile, request.sandbox, without=request.without_grants, ask=request.ask
     )
     context.settings = replace(context.settings, isolation=options.isolation)
+    _note_readable(context, options)
+    ask_for_outside(context, request.ask)
     _tell_grants(context, options)
     # Until the command has ended: its environment is mounted from the store's own trees.
     with in_use(context), isolation_errors():
@@ -122,6 +125,10 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
     if (untold := untold_end(ended, request.words[0])) is not None:
         raise untold
     return RunOutcome(exit_code=ended.returncode)
+
+
+def _note_readable(context: Context, options: RunOptions) -> None:
+    context.readable = (*options.allow_read, *options.allow_write)
 
 
 def _call_post_run(context: Context, digest: str, returncode: int) -> None:
@@ -173,6 +180,7 @@ def explained(context: Context, request: RunRequest) -> Explanation:
 def _explained(context: Context, request: RunRequest, preparation: Preparation) -> Explanation:
     found = granted(context, request.profile, request.sandbox)
     context.settings = replace(context.settings, isolation=found.options.isolation)
+    _note_readable(context, found.options)
     with in_use(context), isolation_errors():
         prepared = _placed(context, prepare(context, preparation), found.options)
         policy = _policy(context, prepared, found.options, os.environ)

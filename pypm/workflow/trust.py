@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pypm.consents import read_consents, write_consents
 from pypm.digest import Sha256, content_digest
@@ -26,6 +27,7 @@ from pypm.isolation import (
     raised_limits,
 )
 from pypm.workflow.context import Context
+from pypm.workflow.outside import named_sources, places_outside
 
 VARIABLE = "PYPM_TRUST"
 """`sha256:DIGEST` of all that a project grants itself, as `pypm trust --show` prints it; several with spaces
@@ -34,6 +36,9 @@ or commas between."""
 EVERYWHERE = "*"
 """Stands for what the table says beside the profiles: the isolation of unpacking and builds."""
 BUILD = "build"
+OUTSIDE = "path "
+"""Begins the name of a place outside of the project that it depends on; from its folder on, so that the same
+two projects beside each other are the same consent on every machine."""
 
 _WORD = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -44,9 +49,10 @@ class ConsentError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What one profile opens beyond the default policy."""
+    """What one profile, or one dependency, opens beyond the default policy."""
 
     profile: str
+    """Its name; of a dependency outside of the project `OUTSIDE` and where it lies."""
     opened: RunOptions
     token: Sha256
     """Of all grants of the profile."""
@@ -78,15 +84,33 @@ def settings_of(context: Context) -> Settings:
 
 
 def asked_for(context: Context) -> tuple[Asked, ...]:
-    """Return every profile that opens something, in order, with whether the user consented to it.
+    """Return everything that the project opens, in order, with whether the user consented to it.
 
     Raises:
         ConfigurationError: the table is malformed, or the file of consents.
         UsageError: `PYPM_TRUST` is malformed.
     """
-    settings = settings_of(context)
-    found = list(_opening(context, settings))
-    known = read_consents(context.consents_file).get(context.consent_place, {}) if found else {}
+    return _judged(context, list(_opening(context)))
+
+
+def asked_of(context: Context, places: tuple[Path, ...]) -> tuple[Asked, ...]:
+    """Return whether the user consented to each of these places outside of the project.
+
+    `PYPM_TRUST` speaks of what the project names itself; besides that there is what a lock says.
+
+    Raises: ConfigurationError, UsageError.
+    """
+    named = {asked.profile: asked for asked in asked_for(context)}
+    found = [_outside(context, place) for place in places]
+    known = _known(context)
+    return tuple(
+        named.get(asked.profile, replace(asked, consented=known.get(asked.profile) == asked.token))
+        for asked in found
+    )
+
+
+def _judged(context: Context, found: list[Asked]) -> tuple[Asked, ...]:
+    known = _known(context) if found else {}
     vouched = _spoken(os.environ) if found else frozenset()
     everything = _digest_of_all(context, found)
     return tuple(
@@ -95,9 +119,13 @@ def asked_for(context: Context) -> tuple[Asked, ...]:
     )
 
 
+def _known(context: Context) -> Mapping[str, str]:
+    return read_consents(context.consents_file).get(context.consent_place, {})
+
+
 def digest_of_all(context: Context) -> Sha256:
     """Return what `PYPM_TRUST` takes: one digest of everything that is granted in any profile."""
-    return _digest_of_all(context, list(_opening(context, settings_of(context))))
+    return _digest_of_all(context, list(_opening(context)))
 
 
 def consented(context: Context, profile: str) -> bool:
@@ -119,7 +147,7 @@ def withdraw_consent(context: Context) -> bool:
 
     Raises: ConfigurationError, StorageError.
     """
-    known = read_consents(context.consents_file).get(context.consent_place, {})
+    known = _known(context)
     if known:
         write_consents(context.consents_file, context.consent_place, dict.fromkeys(known))
     return bool(known)
@@ -145,11 +173,14 @@ def build_profile(context: Context, settings: Settings) -> RunOptions:
     return options if named else replace(options, isolation=None)
 
 
-def _opening(context: Context, settings: Settings) -> Iterator[Asked]:
+def _opening(context: Context) -> Iterator[Asked]:
+    settings = settings_of(context)
     for profile in settings.profiles:
         options = build_profile(context, settings) if profile == BUILD else settings.profile(profile)
         yield from _asked(context, profile, options)
     yield from _asked(context, EVERYWHERE, settings.base)
+    for place in places_outside(context, named_sources(context.project)):
+        yield _outside(context, place)
 
 
 def _asked(context: Context, profile: str, options: RunOptions) -> Iterator[Asked]:
@@ -159,6 +190,14 @@ def _asked(context: Context, profile: str, options: RunOptions) -> Iterator[Aske
     content = grant_content(options, opened, own_places(context))
     token = content_digest({"project": context.project.name, "profile": profile, "grants": content})
     yield Asked(profile=profile, opened=opened, token=token, consented=False)
+
+
+def _outside(context: Context, place: Path) -> Asked:
+    """A place is told from the project's folder, behind all links: a consent is for one folder anyway."""
+    where = Path(os.path.relpath(place, context.root.resolve())).as_posix()
+    token = content_digest({"project": context.project.name, "outside": where})
+    opened = RunOptions(allow_read=(place,))
+    return Asked(profile=f"{OUTSIDE}{where}", opened=opened, token=token, consented=False)
 
 
 def _digest_of_all(context: Context, found: list[Asked]) -> Sha256:

@@ -48,6 +48,20 @@ def with_members(project: Project) -> Project:
     return replace(project, sources=MappingProxyType(sources))
 
 
+def member_folders(root: Path) -> frozenset[Path]:
+    """Return the folders, behind all links, of the workspace that the project in `root` is a member of.
+
+    Members that a link of the workspace leads out of it to are none of them.
+
+    Raises: ConfigurationError, StorageError: see `with_members`.
+    """
+    top = _root_above(root)
+    if top is None:
+        return frozenset()
+    folders = (folder.resolve() for folder, _ in _folders(top))
+    return frozenset(folder for folder in folders if folder.is_relative_to(top.resolve()))
+
+
 def _placed(
     name: NormalizedName,
     source: Source,
