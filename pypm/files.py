@@ -103,38 +103,60 @@ def make_own_folder(path: Path) -> None:
     )
 
 
-def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+@contextlib.contextmanager
+def opened_folder(path: Path) -> Iterator[int | None]:
+    """Open the folder that is to hold `path`, so that nobody can put a link to another one in its place.
+
+    None where the system opens no folders. Raises: StorageError: there is no such folder.
+    """
+    if os.open not in os.supports_dir_fd:
+        yield None
+        return
+    with storage_errors(f"write `{path}`"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, folder: int | None = None) -> None:
     """Replace `path` by a file with this content, or leave it as it was.
 
     The bytes are written beside their place, flushed to the disk and renamed in; then the folder is flushed,
     so that the name survives a power cut too. A symbolic link at `path` is replaced, never followed: a link
-    planted in the project must not turn a write into one elsewhere. `mode` is subject to the umask.
+    planted in the project must not turn a write into one elsewhere. `mode` is subject to the umask. With
+    `folder`, from `opened_folder`, the file comes into that one, wherever `path` leads by now.
 
     Raises:
         StorageError: the disk refused; nothing is left beside `path`.
     """
     with storage_errors(f"write `{path}`"):
-        beside, descriptor = _open_beside(path, mode)
+        place = path if folder is None else Path(path.name)
+        beside, descriptor = _open_beside(place, mode, folder)
         try:
             try:
                 _write_all(descriptor, content)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            beside.replace(path)
+            os.replace(beside, place, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException:
             with contextlib.suppress(OSError):
-                beside.unlink()
+                os.unlink(beside, dir_fd=folder)
             raise
-        flush_folder(path.parent)
+        if folder is None:
+            flush_folder(path.parent)
+        else:
+            os.fsync(folder)
 
 
-def _open_beside(path: Path, mode: int) -> tuple[Path, int]:
+def _open_beside(path: Path, mode: int, folder: int | None = None) -> tuple[Path, int]:
     """Make the file that is to be renamed to `path`, locked while it is written: see `sweep_beside`."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
         beside = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-        descriptor = os.open(beside, flags, mode)
+        descriptor = os.open(beside, flags, mode, dir_fd=folder)
         try:
             # A sweep may come between the two calls; then this file is its, and another one is made.
             if _LOCKS_OPEN_FILES and not (

@@ -143,6 +143,23 @@ def test_stats_are_told_and_written(tmp_path: Path, port: int) -> None:
     ]
 
 
+def test_a_command_that_exchanges_the_folder_of_its_account_for_a_link(tmp_path: Path) -> None:
+    folder = _project(tmp_path)
+    (folder / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    script = f"mv out moved; ln -s {tmp_path}/elsewhere out"
+    assert _pypm(folder, "run", "--stats-file", "out/told.json", "sh", "-c", script).returncode == 0
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+    assert json.loads((folder / "moved" / "told.json").read_text())["exit-code"] == 0
+
+
+def test_an_account_without_a_folder_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    folder = _project(tmp_path)
+    done = _pypm(folder, "run", "--stats-file", "out/told.json", "touch", "ran")
+    assert done.returncode == 1 and "cannot write `out/told.json`" in done.stderr
+    assert not (folder / "ran").exists()
+
+
 def test_a_limit_of_the_profile_says_what_ended_the_command(tmp_path: Path) -> None:
     folder = _project(tmp_path, '[tool.pypm.sandbox.run]\nfile-size = "1M"\noutput = "1K"\ntmp-size = "8M"\n')
     for _ in range(2):

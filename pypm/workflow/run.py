@@ -10,9 +10,10 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sandbox
 from pypm.errors import PluginError, PypmError
@@ -28,6 +29,9 @@ from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
 from pypm.workflow.stages import Stage
 from pypm.workflow.written import written
+
+if TYPE_CHECKING:
+    from pypm.workflow.statistics import Tell
 
 
 class ProgramMissingError(PypmError):
@@ -102,6 +106,33 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
     _note_readable(context, options)
     ask_for_outside(context, request.ask)
     _tell_grants(context, options)
+    with _account(request.stats_file) as account:
+        digest, ended = _run_to_its_end(context, request, preparation, options)
+        for line in remarks(ended):
+            context.reporter.remark(line)
+        for line in ended.usage.lines() if request.stats else ():
+            context.reporter.remark(line)
+        if account is not None:
+            account(request.words, ended)
+    _call_post_run(context, digest, ended.returncode)
+    if (untold := untold_end(ended, request.words[0])) is not None:
+        raise untold
+    return RunOutcome(exit_code=ended.returncode)
+
+
+def _account(path: Path | None) -> AbstractContextManager[Tell | None]:
+    """What writes the account of the run to `path`."""
+    if path is None:
+        return nullcontext()
+    from pypm.workflow.statistics import account_in
+
+    return account_in(path)
+
+
+def _run_to_its_end(
+    context: Context, request: RunRequest, preparation: Preparation, options: RunOptions
+) -> tuple[str, sandbox.ExitStatus]:
+    """Prepare the environment and run the command in it; return the environment's digest and the end."""
     # Until the command has ended: its environment is mounted from the store's own trees.
     with in_use(context), isolation_errors():
         prepared = _placed(context, prepare(context, preparation), options)
@@ -116,15 +147,7 @@ def _run(context: Context, request: RunRequest, preparation: Preparation) -> Run
         context.reporter.release_terminal()
         counted = request.stats or request.stats_file is not None
         command = sandbox.Command(argv=words, cwd=_folder_inside(context, options), stats=counted)
-        ended = _run_to_its_end(context, policy, command)
-    for line in remarks(ended):
-        context.reporter.remark(line)
-    if counted:
-        _tell_usage(context, request, ended)
-    _call_post_run(context, digest, ended.returncode)
-    if (untold := untold_end(ended, request.words[0])) is not None:
-        raise untold
-    return RunOutcome(exit_code=ended.returncode)
+        return digest, _supervised(context, policy, command)
 
 
 def _note_readable(context: Context, options: RunOptions) -> None:
@@ -141,16 +164,7 @@ def _call_post_run(context: Context, digest: str, returncode: int) -> None:
         context.reporter.warn(error.message, hint=error.hint)
 
 
-def _tell_usage(context: Context, request: RunRequest, ended: sandbox.ExitStatus) -> None:
-    for line in ended.usage.lines() if request.stats else ():
-        context.reporter.remark(line)
-    if request.stats_file is not None:
-        from pypm.workflow import statistics
-
-        statistics.write(request.stats_file, request.words, ended)
-
-
-def _run_to_its_end(context: Context, policy: sandbox.Policy, command: sandbox.Command) -> sandbox.ExitStatus:
+def _supervised(context: Context, policy: sandbox.Policy, command: sandbox.Command) -> sandbox.ExitStatus:
     """Run the command and return how it ended.
 
     Where this process can stand for the sandbox itself, it does, as with a ready plan: then every signal that

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sandbox
-from pypm.files import write_atomically
+from pypm.files import opened_folder, write_atomically
+
+Tell = Callable[[tuple[str, ...], sandbox.ExitStatus], None]
+"""Writes what is known about a run of these words. Raises: StorageError."""
 
 
-def write(path: Path, words: tuple[str, ...], status: sandbox.ExitStatus) -> None:
-    """Write everything that is known about a run as JSON. Raises: StorageError."""
+@contextlib.contextmanager
+def account_in(path: Path) -> Iterator[Tell]:
+    """Open the folder of `path` now: the command, which is not over yet, may exchange it for a link.
+
+    Raises: StorageError: there is no such folder.
+    """
+    with opened_folder(path) as folder:
+        yield lambda words, status: write_atomically(path, _as_json(words, status), folder=folder)
+
+
+def _as_json(words: tuple[str, ...], status: sandbox.ExitStatus) -> bytes:
+    """Everything that is known about a run."""
     data = {
         "command": list(words),
         "exit-code": status.returncode,
@@ -21,4 +36,4 @@ def write(path: Path, words: tuple[str, ...], status: sandbox.ExitStatus) -> Non
         "usage": {name.replace("_", "-"): value for name, value in status.usage.to_plain().items()},
         "network": None if status.network is None else status.network.to_plain(),
     }
-    write_atomically(path, (json.dumps(data, indent=2, sort_keys=True) + "\n").encode())
+    return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
