@@ -25,10 +25,10 @@ from tests.plugins.s3_fake import ACCESS_KEY, REGION, SECRET_KEY, Fault, Server
 
 NATIVE = HEADERS / "native"
 KEYS = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
-_HAS_CURL_HEADERS = any(Path("/usr/include").glob("**/curl/curl.h"))
+HAS_CURL_HEADERS = any(Path("/usr/include").glob("**/curl/curl.h"))
 pytestmark = [
     needs_compiler,
-    pytest.mark.skipif(not _HAS_CURL_HEADERS, reason="no headers of libcurl on this machine"),
+    pytest.mark.skipif(not HAS_CURL_HEADERS, reason="no headers of libcurl on this machine"),
 ]
 
 
