@@ -1,6 +1,6 @@
 """Run the trials against a real S3 server and print a row for each.
 
-    python -m integration.s3cache [--only NAME] [--bench ROUNDS [--pypm PROGRAM]]
+    python -m integration.s3cache [--only NAME] [--sanitize] [--bench ROUNDS [--beside PROGRAM]]
 
 pypm installs the server (moto) from the index into an environment of its own; the wheels of that environment
 are the artifacts that the machines share. Exits 1 when a trial failed.
@@ -9,20 +9,20 @@ are the artifacts that the machines share. Exits 1 when a trial failed.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 import traceback
+from contextlib import nullcontext
 from pathlib import Path
 
 import tomli
 
-from integration.peers import PYPM
-from integration.s3cache.commands import Project
-from integration.s3cache.machine import Artifact, artifact_of, build_plugin
-from integration.s3cache.measure import measure
+from integration.s3cache.commands import Project, cache_folder
+from integration.s3cache.machine import Artifact, artifact_of, build_plugins
+from integration.s3cache.measure import Plan, measure
 from integration.s3cache.server import S3Server, install
-from integration.s3cache.trials import TRIALS, Arena
+from integration.s3cache.trials import TRIALS, TYPED, Arena
 from pypm.files import remove_tree
+from tests.support.sanitizers import sanitized_hosts
 
 
 def main() -> int:
@@ -30,22 +30,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="integration.s3cache")
     parser.add_argument("--only", action="append", choices=list(TRIALS), help="this trial; can be repeated")
     parser.add_argument(
+        "--sanitize",
+        action="store_true",
+        help="build the plugins with sanitizers and load these in the hosts",
+    )
+    parser.add_argument(
         "--bench", type=int, default=0, help="measure this many pairs of cold machines instead"
     )
-    parser.add_argument("--pypm", type=Path, default=PYPM, help="measure this one, such as an earlier pypm")
+    parser.add_argument(
+        "--beside", type=Path, help="fill one more machine with this pypm, such as an earlier one"
+    )
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="pypm-s3cache-")).resolve()
     try:
         if options.bench:
-            return _measure(place, options.bench, options.pypm.absolute())
-        return _run(place, options.only or list(TRIALS))
+            return _measure(place, options.bench, options.beside)
+        names = options.only or [name for name in TRIALS if not options.sanitize or name not in TYPED]
+        with sanitized_hosts() if options.sanitize else nullcontext():
+            return _run(place, names, sanitized=options.sanitize)
     finally:
         remove_tree(place)
 
 
-def _run(place: Path, names: list[str]) -> int:
+def _run(place: Path, names: list[str], *, sanitized: bool) -> int:
     python = install(place / "server")
-    plugins = build_plugin(place / "plugins")
+    plugins = build_plugins(place / "plugins", sanitized=sanitized)
     passed = failed = 0
     with S3Server(python) as server:
         arena = Arena(
@@ -71,19 +80,23 @@ def _run(place: Path, names: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _measure(place: Path, rounds: int, pypm: Path) -> int:
+def _measure(place: Path, rounds: int, beside: Path | None) -> int:
     python = install(place / "server")
     source = python.parents[2]
+    plan = Plan(
+        project=Project(source=source, place=place / "commands"),
+        artifacts=_artifacts(source),
+        rounds=rounds,
+        beside=beside,
+    )
     with S3Server(python) as server:
-        project = Project(source=source, place=place / "commands", pypm=pypm)
-        measure(project, _artifacts(source), server, rounds)
+        measure(plan, server)
     return 0
 
 
 def _artifacts(project: Path) -> tuple[Artifact, ...]:
     """The wheels that pypm has downloaded for the server's environment."""
-    argv = [str(PYPM), "cache", "dir"]
-    cache = Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
+    cache = cache_folder()
     lock = tomli.loads((project / "pypm.lock").read_text(encoding="utf-8"))
     locked = [
         (wheel["hashes"]["sha256"], wheel["name"])

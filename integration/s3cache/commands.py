@@ -8,14 +8,16 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from integration.peers import PYPM
 from integration.s3cache.server import S3Server
 from pypm.files import remove_tree
 
+NONE: Mapping[str, str] = MappingProxyType({})
 _TOOK = re.compile(r"Took (\d+) of (\d+) artifacts? from `s3cache`")
 _STORED = re.compile(r"artifacts stored in `wheels`: (\d+)")
 
@@ -42,27 +44,36 @@ class Project:
     """A folder with pyproject.toml and pypm.lock, without plugins."""
     place: Path
     index: str | None = None
-    """The index's URL in place of the usual one."""
+    """The URL to sync from in place of the usual one."""
     pypm: Path = PYPM
 
-    def sync(self, name: str, server: S3Server | None, *, endpoint: str | None = None) -> Synced:
+    def sync(
+        self,
+        name: str,
+        server: S3Server | None,
+        *,
+        endpoint: str | None = None,
+        settings: str = "",
+        variables: Mapping[str, str] = NONE,
+    ) -> Synced:
         """Check it out on a new machine with an empty cache and sync; no server: from the index alone.
 
-        `endpoint` is an address that leads to the server, in place of its own.
+        `endpoint` is an address that leads to the server, in place of its own; `settings` are tables behind
+        those of the project, and `variables` are the machine's.
         """
         folder, cache = self.place / name, self.place / f"{name}-cache"
         folder.mkdir(parents=True)
-        text = (self.source / "pyproject.toml").read_text(encoding="utf-8")
+        text = (self.source / "pyproject.toml").read_text(encoding="utf-8") + settings
         if server is not None:
             text += _table(endpoint or server.endpoint)
         (folder / "pyproject.toml").write_text(text, encoding="utf-8")
         shutil.copy(self.source / "pypm.lock", folder)
         keys = {} if server is None else {**server.writer, "PYPM_TRUST_PLUGINS": "s3cache"}
-        environment = {**os.environ, **keys, "PYPM_CACHE_DIR": str(cache)}
-        if self.index is not None:
-            environment["PYPM_DEFAULT_INDEX"] = self.index
+        environment = {**os.environ, **keys, **variables, "PYPM_CACHE_DIR": str(cache)}
         if server is not None:
             self._run(folder, environment, "lock")  # Pins the plugin; the packages stay as they are.
+        if self.index is not None:
+            environment["PYPM_DEFAULT_INDEX"] = self.index
         started, used = time.monotonic(), _cpu_seconds()
         done = self._run(folder, environment, "sync", "--locked", "-v")
         seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - used
@@ -77,6 +88,10 @@ class Project:
             stored=int(stored[1]) if stored else 0,
             said=said,
         )
+
+    def run(self, folder: Path, *words: str) -> None:
+        """Type a command in a folder, with this machine's own cache."""
+        self._run(folder, dict(os.environ), *words)
 
     def _run(
         self, folder: Path, environment: dict[str, str], *words: str
@@ -94,19 +109,24 @@ class Project:
 
 
 def cold_machines(
-    project: Project, server: S3Server, endpoint: str, rounds: int
-) -> Iterator[tuple[Synced, Synced]]:
-    """Yield pairs of syncs with an empty cache, in turn: from the index alone, and from a full bucket."""
-    server.empty()
-    first = project.sync("first", server)
-    assert first.stored > 0, first.said
-    for number in range(rounds):
-        names = (f"index-{number}", f"bucket-{number}")
-        pair = (project.sync(names[0], None), project.sync(names[1], server, endpoint=endpoint))
-        assert pair[0].digest == pair[1].digest == first.digest, "the same environment either way"
-        yield pair
-        project.forget(*names)
-    project.forget("first")
+    project: Project, server: S3Server, endpoint: str, beside: Path | None
+) -> dict[str, Synced]:
+    """Sync machines with an empty cache, one after the other: from the index alone, and from a full bucket.
+
+    `beside` is another pypm that fills one more machine from the bucket.
+    """
+    done = {"index": project.sync("index", None), "bucket": project.sync("bucket", server, endpoint=endpoint)}
+    if beside is not None:
+        done["bucket, other pypm"] = replace(project, pypm=beside).sync("other", server, endpoint=endpoint)
+    project.forget("index", "bucket", "other")
+    assert len({one.digest for one in done.values()}) == 1, "the same environment either way"
+    return done
+
+
+def cache_folder() -> Path:
+    """Return this machine's own cache."""
+    argv = [str(PYPM), "cache", "dir"]
+    return Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
 
 
 def _cpu_seconds() -> float:

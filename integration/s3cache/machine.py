@@ -9,19 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pypm.isolation.values import parse_host
-from pypm.plugins import policy
 from pypm.plugins.found import NativeFound, SearchPath, find
 from pypm.plugins.inside.context import Context, Package, Stage
 from pypm.plugins.permissions import Grants
 from pypm.plugins.policy import Surroundings
 from pypm.plugins.session import Diagnostic, Session, choose
 from pypm.plugins.settings import Enabled
+from tests.support import sanitizers
 from tests.support.builds import this_interpreter
 
 
@@ -42,11 +41,10 @@ def artifact_of(source: Path, sha256: str) -> Artifact:
     return Artifact(name=name, sha256=sha256, size_bytes=source.stat().st_size, source=source)
 
 
-def build_plugin(folder: Path) -> Path:
+def build_plugins(folder: Path, *, sanitized: bool) -> Path:
     """Build pypm's plugins into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    native = policy.INSIDE.parent / "native"
-    subprocess.run(["make", "-s", "-C", str(native), f"OUTPUT={folder}"], check=True)
+    sanitizers.build(folder, sanitized=sanitized)
     if not (folder / "pypm_s3cache.so").exists():
         raise SystemExit("s3cache was not built: install the headers of libcurl (libcurl4-openssl-dev)")
     return folder
@@ -96,9 +94,7 @@ class Machine:
         cache, scratch, root = (self.folder / name for name in ("cache", "scratch", "project"))
         for folder in (cache, scratch, root):
             folder.mkdir(parents=True, exist_ok=True)
-        around = Surroundings(
-            interpreter=this_interpreter(), home=Path("/root"), root=root, packages=(cache,), scratch=scratch
-        )
+        around = self._around(root, scratch, packages=cache)
         missing = tuple(one for one in artifacts if not (cache / one.sha256).exists())
         told = tuple(Package(name=a.name, sha256=a.sha256, size_bytes=a.size_bytes) for a in missing)
         started = time.monotonic()
@@ -119,6 +115,26 @@ class Machine:
         assert not secret or not any(secret in line for line in outcome.said)
         return outcome
 
+    def audit(self, artifacts: tuple[Artifact, ...], *, cache: Path) -> tuple[int, list[str]]:
+        """Show the trees that lie in a cache to `auditwheel`; return how many there are, and its findings.
+
+        Raises: PluginError.
+        """
+        outcome = Outcome()
+        root, scratch = self.folder / "project", self.folder / "scratch"
+        for folder in (root, scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        around = self._around(root, scratch, packages=cache)
+        told = tuple(
+            Package(name=one.name, version="1", artifact=one.source.name, sha256=one.sha256, tree=str(tree))
+            for one in artifacts
+            for tree in (cache / "store-v1" / one.sha256[:2]).glob(f"{one.sha256}-*/prefix")
+        )
+        enabled = Enabled(name="auditwheel", grants=Grants(packages=True))
+        with self._open(enabled, around, outcome) as session:
+            session.call(_context(Stage.POST_FETCH, root, told))
+        return len(told), outcome.said
+
     def holds(self, artifacts: tuple[Artifact, ...]) -> bool:
         """Whether every artifact lies in the cache with its hash, and nothing else."""
         cache = self.folder / "cache"
@@ -135,7 +151,19 @@ class Machine:
             grants=Grants(hosts=hosts, packages=True, variables=("AWS_*",)),
             options=tuple(sorted(options.items())),
         )
-        found = find("s3cache", SearchPath(folders=(self.plugins,)))
+        return self._open(enabled, around, outcome)
+
+    def _around(self, root: Path, scratch: Path, *, packages: Path) -> Surroundings:
+        return Surroundings(
+            interpreter=this_interpreter(),
+            home=Path("/root"),
+            root=root,
+            packages=(packages,),
+            scratch=scratch,
+        )
+
+    def _open(self, enabled: Enabled, around: Surroundings, outcome: Outcome) -> Session:
+        found = find(enabled.name, SearchPath(folders=(self.plugins,)))
         assert isinstance(found, NativeFound), "it was built a moment ago"
         chosen = choose(
             enabled, found, around, variables={**os.environ, **self.keys}, kept=self.plugins / "kept"

@@ -6,8 +6,10 @@ behind lines of a given bandwidth and latency (`line.py`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -28,21 +30,36 @@ LINES = (
 """Of the index and of the bucket: a slow index, a usual one, and one that is as near as the bucket."""
 
 
-def measure(project: Project, artifacts: tuple[Artifact, ...], server: S3Server, rounds: int) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to measure."""
+
+    project: Project
+    artifacts: tuple[Artifact, ...]
+    rounds: int
+    beside: Path | None
+    """Another pypm, such as an earlier one, that is filled from the bucket too."""
+
+
+def measure(plan: Plan, server: S3Server) -> None:
     """Print how long `pypm sync` takes with an empty cache, in turn, for every pair of lines."""
-    size = sum(one.size_bytes for one in artifacts)
-    print(f"{len(artifacts)} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
+    size = sum(one.size_bytes for one in plan.artifacts)
+    print(f"{len(plan.artifacts)} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
+    server.empty()
+    first = plan.project.sync("first", server)
+    assert first.stored == len(plan.artifacts), first.said
+    plan.project.forget("first")
     for index_shape, bucket_shape in LINES:
         print(f"index {index_shape}; bucket {bucket_shape}", flush=True)
-        pairs: list[tuple[float, float]] = []
-        with _lines(project, artifacts, server, (index_shape, bucket_shape)) as (shaped, endpoint):
-            for index, bucket in cold_machines(shaped, server, endpoint, rounds):
-                assert (index.from_bucket, bucket.from_bucket) == (0, len(artifacts)), bucket.said
-                pairs.append((index.seconds, bucket.seconds))
-                row = f"  index {index.seconds:6.2f} ({index.cpu_seconds:.2f} of processors)   "
-                print(f"{row}bucket {bucket.seconds:6.2f} ({bucket.cpu_seconds:.2f})", flush=True)
-        middle = [median(column) for column in zip(*pairs, strict=True)]
-        print(f"  median: index {middle[0]:.2f}, bucket {middle[1]:.2f}, ratio {middle[1] / middle[0]:.2f}")
+        seconds: dict[str, list[float]] = defaultdict(list)
+        with _lines(plan, server, (index_shape, bucket_shape)) as (project, endpoint):
+            for _ in range(plan.rounds):
+                for name, one in cold_machines(project, server, endpoint, plan.beside).items():
+                    assert one.from_bucket == (0 if name == "index" else len(plan.artifacts)), one.said
+                    seconds[name].append(one.seconds)
+                    print(f"  {name} {one.seconds:.2f} ({one.cpu_seconds:.2f} of processors)", flush=True)
+        told = (f"{name} {median(values):.2f} ({min(values):.2f})" for name, values in seconds.items())
+        print(f"  median (least): {', '.join(told)}", flush=True)
 
 
 class _Mirror(IndexServer):
@@ -56,22 +73,15 @@ class _Mirror(IndexServer):
 
 
 @contextmanager
-def _lines(
-    project: Project, artifacts: tuple[Artifact, ...], server: S3Server, shapes: tuple[Shape, Shape]
-) -> Iterator[tuple[Project, str]]:
+def _lines(plan: Plan, server: S3Server, shapes: tuple[Shape, Shape]) -> Iterator[tuple[Project, str]]:
     """Give the project behind the index's line, and the endpoint behind the bucket's."""
     with ExitStack() as stack:
         mirror = stack.enter_context(_Mirror())
-        for name, archive in _archives(project.source, artifacts):
+        for name, archive in _archives(plan.project.source, plan.artifacts):
             mirror.add(name, archive)
         index = mirror.line = stack.enter_context(Line(mirror.host, shapes[0]))
         bucket = stack.enter_context(Line(server.endpoint.partition("://")[2], shapes[1]))
-        shaped = Project(
-            source=project.source,
-            place=project.place,
-            index=f"http://{index.address}/simple",
-            pypm=project.pypm,
-        )
+        shaped = replace(plan.project, index=f"http://{index.address}/simple")
         yield shaped, f"http://{bucket.address}"
 
 

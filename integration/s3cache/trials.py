@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from integration.s3cache.commands import Project
+from integration.s3cache.built import tampered_builds
+from integration.s3cache.commands import Project, cache_folder
 from integration.s3cache.machine import Artifact, Machine, Outcome
 from integration.s3cache.server import S3Server
 from pypm.errors import PluginError
 from tests.plugins import s3_fake
+from tests.support import sanitizers
 
 _FAKE_KEYS = {"AWS_ACCESS_KEY_ID": s3_fake.ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": s3_fake.SECRET_KEY}
 
@@ -96,6 +99,12 @@ def typed_commands(arena: Arena) -> str:
     assert first.digest == second.digest
     project.forget("first", "second")
     return f"took {count} of {count} artifacts, {second.digest[:20]}..."
+
+
+def signed_builds(arena: Arena) -> str:
+    """What one machine built and signed others take from the bucket; what was tampered with they build."""
+    arena.server.empty()
+    return tampered_builds(arena.folder / "built", arena.server)
 
 
 def two_store_at_once(arena: Arena) -> str:
@@ -283,9 +292,35 @@ def _another_server(arena: Arena) -> Iterator[S3Server]:
         yield server
 
 
+def auditwheel_on_real_wheels(arena: Arena) -> str:
+    """The other plugin of pypm's own goes through the libraries of all wheels, and stays on its feet."""
+    count, said = arena.machine().audit(arena.artifacts, cache=cache_folder())
+    assert count == len(arena.artifacts), count
+    return f"{count} wheels, {len(said)} findings"
+
+
+def mistakes_under_sanitizers(arena: Arena) -> str:
+    """Plugins with mistakes that do no visible harm: the sanitizers in their hosts tell of each."""
+    broken = sanitizers.build(arena.folder / "broken", broken=True)
+    with sanitizers.sanitized_hosts():
+        for bug, (_, said) in sanitizers.BUGS.items():
+            victim = replace(arena.artifacts[0], name=bug)
+            for call in (Machine.sync, partial(Machine.audit, cache=cache_folder())):
+                try:
+                    call(arena.machine(plugins=broken), (victim,))
+                except PluginError as error:
+                    assert said in "\n".join(error.details), error.details
+                else:
+                    raise AssertionError(f"nobody noticed: {bug}")
+    return f"{len(sanitizers.BUGS)} in each of two plugins, all seen"
+
+
 TRIALS: dict[str, Callable[[Arena], str]] = {
     "two machines": first_stores_second_is_filled,
     "pypm sync": typed_commands,
+    "signed builds": signed_builds,
+    "auditwheel": auditwheel_on_real_wheels,
+    "sanitizers": mistakes_under_sanitizers,
     "two at once": two_store_at_once,
     "anonymous": anonymous_reader,
     "readers": readers_do_not_write,
@@ -302,3 +337,5 @@ TRIALS: dict[str, Callable[[Arena], str]] = {
     "not granted": without_a_grant,
     **{name: faked(name) for name in FAKED},
 }
+TYPED = ("pypm sync", "signed builds")
+"""Trials of commands, which build the plugin for themselves and load no sanitizers."""
