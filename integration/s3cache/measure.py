@@ -43,19 +43,18 @@ class Plan:
 
 def measure(plan: Plan, server: S3Server) -> None:
     """Print how long `pypm sync` takes with an empty cache, in turn, for every pair of lines."""
-    size = sum(one.size_bytes for one in plan.artifacts)
-    print(f"{len(plan.artifacts)} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
     server.empty()
     first = plan.project.sync("first", server)
-    assert first.stored == len(plan.artifacts), first.said
     plan.project.forget("first")
+    size = sum(server.sizes().values())
+    print(f"{first.stored} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
     for index_shape, bucket_shape in LINES:
         print(f"index {index_shape}; bucket {bucket_shape}", flush=True)
         seconds: dict[str, list[float]] = defaultdict(list)
         with _lines(plan, server, (index_shape, bucket_shape)) as (project, endpoint):
             for _ in range(plan.rounds):
                 for name, one in cold_machines(project, server, endpoint, plan.beside).items():
-                    assert one.from_bucket == (0 if name == "index" else len(plan.artifacts)), one.said
+                    assert one.from_bucket == (0 if name == "index" else first.stored), one.said
                     seconds[name].append(one.seconds)
                     print(f"  {name} {one.seconds:.2f} ({one.cpu_seconds:.2f} of processors)", flush=True)
         told = (f"{name} {median(values):.2f} ({min(values):.2f})" for name, values in seconds.items())
