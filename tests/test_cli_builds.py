@@ -278,7 +278,9 @@ def test_a_local_wheel_is_the_locked_one_or_refused(pypm: Line, tmp_path: Path) 
     pypm("sync", "--frozen")
 
 
-def test_a_folder_of_files_serves_as_an_index(pypm: Line, tmp_path: Path) -> None:
+def test_a_folder_of_files_serves_as_an_index(
+    pypm: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wheel = make_wheel("whole", "1.0")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / wheel.filename).write_bytes(wheel.content)
@@ -286,5 +288,9 @@ def test_a_folder_of_files_serves_as_an_index(pypm: Line, tmp_path: Path) -> Non
         '[project]\nname = "p"\nversion = "1"\ndependencies = ["whole"]\n'
         '[[tool.pypm.index]]\nname = "near"\nurl = "../files"\nformat = "flat"\n'
     )
+    pypm("lock", code=1)
+    pypm("trust", "--yes")
+    (pypm.root / "src").mkdir()
+    monkeypatch.chdir(pypm.root / "src")
     pypm("sync")
     pypm("run", "python", "-c", "import whole")

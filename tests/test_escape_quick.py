@@ -25,6 +25,7 @@ QUICK = (
     "listed_server_name",
     "environment_writes",
     "files_left_behind",
+    "followed_links",
     "home_secrets",
     "kernel_settings",
     "kernel_surface",
@@ -33,10 +34,13 @@ QUICK = (
     "network",
     "odd_sockets",
     "other_memory",
+    "path_dependency",
     "pid1_tells",
     "privileges",
     "project_decisions",
     "self_granted",
+    "socket_as_stream",
+    "store_metadata",
     "terminal_input",
 )
 

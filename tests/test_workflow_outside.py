@@ -107,6 +107,23 @@ def test_every_way_to_name_a_place_is_seen(place: Path, sources: str) -> None:
     assert outside(write(place / "clone", sources=sources, more=more)) == (place / "ours",)
 
 
+def test_an_index_of_this_machine_is_a_place_as_well(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = '[[tool.pypm.index]]\nname = "near"\nurl = "%s"\nformat = "flat"\n'
+    clone = write(place / "clone", more=table % "../ours")
+    monkeypatch.chdir(place.parent)  # It is told from the project, wherever one stands.
+    assert outside(clone) == (place / "ours",)
+    assert outside(write(clone, more=table % f"file://{place}/ours")) == (place / "ours",)
+    assert outside(write(clone, more=table % "wheels")) == ()
+    assert outside(write(clone, more=table % "https://index.example/simple")) == ()
+    # The user's own mirror is the user's word.
+    default = f'[[tool.pypm.index]]\nurl = "file://{place}/ours"\ndefault = true\n'
+    assert outside(write(clone, more=default)) == (place / "ours",)
+    monkeypatch.setenv("PYPM_DEFAULT_INDEX", "https://mirror.example/simple")
+    assert outside(clone) == ()
+    monkeypatch.setenv("PYPM_DEFAULT_INDEX", f"file://{place}")
+    assert outside(clone) == ()
+
+
 @pytest.mark.parametrize(
     "where",
     [

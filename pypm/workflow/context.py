@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
@@ -131,15 +132,21 @@ class Context:
 
     @cached_property
     def indexes(self) -> tuple[Index, ...]:
-        """The indexes to ask, with the mirror in the default one's place."""
+        """The indexes to ask, with the mirror in the default one's place; folders are told from the root."""
         mirror = self.settings.default_index
         if mirror is None:
-            return self.project.indexes
+            return tuple(map(self._placed, self.project.indexes))
         bare = without_login(mirror)
         return tuple(
-            replace(index, url=bare) if index.name == DEFAULT_INDEX_NAME else index
+            replace(index, url=bare) if index.name == DEFAULT_INDEX_NAME else self._placed(index)
             for index in self.project.indexes
         )
+
+    def _placed(self, index: Index) -> Index:
+        """Those of the project start at its folder; those of the command line where the user stands."""
+        if index in self.settings.indexes or urlsplit(index.url).scheme:
+            return index
+        return replace(index, url=str(self.root / index.url))
 
     @property
     def own_folder(self) -> Path | None:

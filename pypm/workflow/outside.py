@@ -1,4 +1,4 @@
-"""What a project takes from this machine outside of what came with it: folders, archives, repositories.
+"""What a project takes from this machine outside of what came with it: folders, archives, indexes.
 
 Whoever clones a project has not read what it depends on. A path that leads out of it is read, built from and
 seen by its runs, and an editable one is given compiled modules: no less than `[tool.pypm.sandbox]` grants, so
@@ -8,12 +8,19 @@ it waits for the user's word as well. See docs/design/0036-consent-to-grants.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pypm.model.project import PathSource, Project, Source, VcsSource
+from pypm.model.project import (
+    DEFAULT_INDEX_NAME,
+    IndexSource,
+    PathSource,
+    Project,
+    Source,
+    VcsSource,
+)
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -22,11 +29,12 @@ if TYPE_CHECKING:
 
 
 def named_sources(project: Project) -> Iterator[Source]:
-    """Yield every source that the project names itself, in its table or by the address of a requirement.
+    """Yield every source that the project names itself: in its tables, or by the address of a requirement.
 
     Addresses that other packages name are followed only where the project names them, too.
     """
     yield from chain.from_iterable(project.sources.values())
+    yield from (IndexSource(index=index.name) for index in project.indexes)
     settings = project.settings
     requirements: Iterable[Requirement] = chain(
         project.dependencies,
@@ -47,7 +55,8 @@ def require_consented(context: Context, sources: Iterable[Source]) -> bool:
 
     Raises: ConsentError; ConfigurationError: a folder in the project leads out of it.
     """
-    local = [source for source in sources if _is_local(source)]
+    folders = _index_folders(context)
+    local = [source for source in sources if _is_local(source, folders)]
     if not local:
         return False
     # Late: most projects have no such source, and it takes the sandbox's policies to judge one.
@@ -64,19 +73,32 @@ def places_outside(context: Context, sources: Iterable[Source]) -> tuple[Path, .
 
     Raises: ConfigurationError: a folder in the project leads out of it.
     """
-    found = {place for source in sources if (place := _place(context, source)) is not None}
+    folders = _index_folders(context)
+    found = {_place(context, source, folders) for source in sources if _is_local(source, folders)}
     return tuple(sorted(place for place in found if not _came_along(context, place)))
 
 
-def _is_local(source: Source) -> bool:
-    return isinstance(source, PathSource) or (
-        isinstance(source, VcsSource) and source.url.startswith("file:")
-    )
+def _index_folders(context: Context) -> Mapping[str, str]:
+    """Addresses of the indexes on this machine that the project names, and nobody else, by their names."""
+    theirs = {index.name for index in context.settings.indexes}
+    if context.settings.default_index is not None:
+        theirs.add(DEFAULT_INDEX_NAME)
+    return {
+        index.name: index.url
+        for index in context.indexes
+        if index.name not in theirs and not index.url.startswith(("https:", "http:"))
+    }
 
 
-def _place(context: Context, source: Source) -> Path | None:
-    if not _is_local(source):
-        return None
+def _is_local(source: Source, folders: Mapping[str, str]) -> bool:
+    if isinstance(source, IndexSource):
+        return source.index in folders
+    if isinstance(source, VcsSource):
+        return source.url.startswith("file:")
+    return isinstance(source, PathSource)
+
+
+def _place(context: Context, source: Source, folders: Mapping[str, str]) -> Path:
     from pypm.index.pages import local_path
 
     if isinstance(source, PathSource):
@@ -84,6 +106,8 @@ def _place(context: Context, source: Source) -> Path | None:
 
         path = context.root / local_path(source.path)
         return path.resolve() if path.is_file() else tree_place(context.root, str(local_path(source.path)))
+    if isinstance(source, IndexSource):
+        return local_path(folders[source.index]).resolve()
     assert isinstance(source, VcsSource)
     return local_path(source.url).resolve()
 

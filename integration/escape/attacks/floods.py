@@ -41,7 +41,9 @@ def outside(arena, way):
             printed = arena.finish(process).stdout
             ended = process.returncode not in (None, -9) and b"@works" in printed
             host = subprocess.run(["true"], check=False).returncode == 0
-            shown += _verdict("denied" if ended and host and most <= 64 else "escaped", kind, printed)
+            bounded = host and most <= 64 and len(printed) < 2 << 20 and _size(arena) <= 4 << 20
+            bounded = bounded and b"beyond the limit" not in printed
+            shown += _verdict("denied" if ended and bounded else "escaped", kind, printed)
             if limit is None or str(keepers.get(limit)).startswith("control group"):
                 # Where the kernel counts for each process, nobody can say afterwards which limit it was.
                 shown += _verdict(
@@ -52,6 +54,11 @@ def outside(arena, way):
         way.command(["floods"])
     left = bool(arena.processes(_MARKER))
     return shown + _verdict("escaped" if left else "denied", "processes that go on", b"") + b"@done||\n"
+
+
+def _size(arena):
+    flood = arena.project / "src" / "flood"
+    return flood.stat().st_size if flood.exists() else 0
 
 
 def _verdict(verdict, name, printed):
@@ -95,6 +102,7 @@ def _temporary_files():
             Path(f"{os.environ.get('TMPDIR', '/tmp')}/{number}").write_bytes(b"x" * (1 << 20))
         except OSError:
             return
+    print("beyond the limit", flush=True)
 
 
 def _one_file():

@@ -8,7 +8,6 @@ Source: chmod(2), utimensat(2), xattr(7), link(2), ioctl_fs(2) FS_IOC_SETFLAGS.
 import fcntl
 import os
 import struct
-from pathlib import Path
 
 from attempt import PROJECT, call, denied, hidden, works
 
@@ -53,6 +52,14 @@ def _state(store):
         attributes = os.listxattr(path, follow_symlinks=False)
         state[path] = (status.st_mode, status.st_uid, status.st_mtime_ns, status.st_size, attributes)
     return state
+
+
+def _writable(path):
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def inside():
@@ -100,10 +107,7 @@ def inside():
     denied("moving its folder", lambda: os.rename(file.parent, PROJECT / "src" / "moved"))
     denied("removing it", lambda: os.unlink(file))
     denied("a lease on it", lambda: fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK))
-    hidden(
-        "the `.venv` that lies on disk",
-        lambda: [p for p in Path("/proc/self/cwd/.venv").rglob("linked.py") if os.access(p, os.W_OK)],
-    )
+    hidden("files of it that can be written", lambda: [path for path in venv.rglob("*") if _writable(path)])
     own = PROJECT / "src" / "own"
     own.write_text("x")
     works("chmod of a file of one's own", lambda: os.chmod(own, 0o600))
