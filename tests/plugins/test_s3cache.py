@@ -169,6 +169,17 @@ def test_connections_are_kept_and_shared(machine: Machine, server: Server) -> No
     assert 2 <= server.most_at_once <= 4
 
 
+def test_the_largest_is_asked_for_first(machine: Machine, server: Server) -> None:
+    """What is offered is unpacked at once, and that takes longest for the largest."""
+    sizes = {"a": 10, "b": 40, "c": 20, "d": 30}
+    keys = {machine.add(name, os.urandom(size)): name for name, size in sizes.items()}
+    machine.add("unknown", b"x", size=False)
+    machine.options["concurrency"] = "1"
+    machine.run("pre-fetch")
+    asked = [keys.get(request[1].removeprefix("/wheels/"), "unknown") for request in server.requests]
+    assert asked == ["b", "d", "c", "a", "unknown"]
+
+
 def test_built_wheels_are_stored_after_a_look(machine: Machine, server: Server) -> None:
     there, missing = machine.add("there", b"there"), machine.add("missing", b"missing")
     server.objects[there] = b"there"

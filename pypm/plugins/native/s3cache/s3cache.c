@@ -205,6 +205,13 @@ static void add_job(stage_work *work, const pypm_package *package, transfer_kind
     one->kind = kind;
 }
 
+/* What is offered is unpacked while the next is on its way, so what takes longest to unpack comes first. */
+static int larger_first(const void *one, const void *other) {
+    const pypm_uint64 first = ((const job *)one)->package->size_bytes;
+    const pypm_uint64 second = ((const job *)other)->package->size_bytes;
+    return (first < second) - (first > second);
+}
+
 static void plan_fetches(stage_work *work) {
     const pypm_context *context = work->context;
     const pypm_host *host = context->host;
@@ -220,6 +227,7 @@ static void plan_fetches(stage_work *work) {
             add_job(work, package, TRANSFER_FETCH);
         }
     }
+    qsort(work->jobs, work->count, sizeof *work->jobs, larger_first);
 }
 
 static void plan_stores(stage_work *work) {
