@@ -1,6 +1,7 @@
 """Run the trials against a real S3 server and print a row for each.
 
-    python -m integration.s3cache [--only NAME] [--sanitize] [--bench ROUNDS [--beside PROGRAM]]
+    python -m integration.s3cache [--only NAME] [--sanitize]
+    python -m integration.s3cache --bench ROUNDS [--index-line MBIT:MS] [--bucket-line MBIT:MS] ..
 
 pypm installs the server (moto) from the index into an environment of its own; the wheels of that environment
 are the artifacts that the machines share. Exits 1 when a trial failed.
@@ -17,6 +18,7 @@ from pathlib import Path
 import tomli
 
 from integration.s3cache.commands import Project, cache_folder
+from integration.s3cache.line import parse_shape
 from integration.s3cache.machine import Artifact, artifact_of, build_plugins
 from integration.s3cache.measure import Plan, measure
 from integration.s3cache.server import S3Server, install
@@ -37,6 +39,14 @@ def main() -> int:
     parser.add_argument(
         "--bench", type=int, default=0, help="measure this many pairs of cold machines instead"
     )
+    for end, usual in (("index", "20:40"), ("bucket", "1000:1")):
+        parser.add_argument(
+            f"--{end}-line",
+            type=parse_shape,
+            default=usual,
+            metavar="MBIT:MS",
+            help=f"bandwidth and round trip to the {end} ({usual})",
+        )
     parser.add_argument(
         "--beside", type=Path, help="fill one more machine with this pypm, such as an earlier one"
     )
@@ -44,7 +54,7 @@ def main() -> int:
     place = Path(tempfile.mkdtemp(prefix="pypm-s3cache-")).resolve()
     try:
         if options.bench:
-            return _measure(place, options.bench, options.beside)
+            return _measure(place, options)
         names = options.only or [name for name in TRIALS if not options.sanitize or name not in TYPED]
         with sanitized_hosts() if options.sanitize else nullcontext():
             return _run(place, names, sanitized=options.sanitize)
@@ -80,14 +90,16 @@ def _run(place: Path, names: list[str], *, sanitized: bool) -> int:
     return 1 if failed else 0
 
 
-def _measure(place: Path, rounds: int, beside: Path | None) -> int:
+def _measure(place: Path, options: argparse.Namespace) -> int:
     python = install(place / "server")
     source = python.parents[2]
     plan = Plan(
         project=Project(source=source, place=place / "commands"),
         artifacts=_artifacts(source),
-        rounds=rounds,
-        beside=beside,
+        rounds=options.bench,
+        index_line=options.index_line,
+        bucket_line=options.bucket_line,
+        beside=options.beside,
     )
     with S3Server(python) as server:
         measure(plan, server)

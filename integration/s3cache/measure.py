@@ -22,13 +22,6 @@ from integration.s3cache.server import S3Server
 from pypm.index.remote_zip import read_dist_info
 from tests.support.index_server import Archive, IndexServer
 
-LINES = (
-    (Shape(megabits=20, round_trip_ms=40), Shape(megabits=1000, round_trip_ms=1)),
-    (Shape(megabits=100, round_trip_ms=20), Shape(megabits=1000, round_trip_ms=1)),
-    (Shape(megabits=1000, round_trip_ms=1), Shape(megabits=1000, round_trip_ms=1)),
-)
-"""Of the index and of the bucket: a slow index, a usual one, and one that is as near as the bucket."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -37,28 +30,29 @@ class Plan:
     project: Project
     artifacts: tuple[Artifact, ...]
     rounds: int
+    index_line: Shape
+    bucket_line: Shape
     beside: Path | None
     """Another pypm, such as an earlier one, that is filled from the bucket too."""
 
 
 def measure(plan: Plan, server: S3Server) -> None:
-    """Print how long `pypm sync` takes with an empty cache, in turn, for every pair of lines."""
+    """Print how long `pypm sync` takes with an empty cache, in turn."""
     server.empty()
     first = plan.project.sync("first", server)
     plan.project.forget("first")
     size = sum(server.sizes().values())
     print(f"{first.stored} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
-    for index_shape, bucket_shape in LINES:
-        print(f"index {index_shape}; bucket {bucket_shape}", flush=True)
-        seconds: dict[str, list[float]] = defaultdict(list)
-        with _lines(plan, server, (index_shape, bucket_shape)) as (project, endpoint):
-            for _ in range(plan.rounds):
-                for name, one in cold_machines(project, server, endpoint, plan.beside).items():
-                    assert one.from_bucket == (0 if name == "index" else first.stored), one.said
-                    seconds[name].append(one.seconds)
-                    print(f"  {name} {one.seconds:.2f} ({one.cpu_seconds:.2f} of processors)", flush=True)
-        told = (f"{name} {median(values):.2f} ({min(values):.2f})" for name, values in seconds.items())
-        print(f"  median (least): {', '.join(told)}", flush=True)
+    print(f"index {plan.index_line}; bucket {plan.bucket_line}", flush=True)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    with _lines(plan, server) as (project, endpoint):
+        for _ in range(plan.rounds):
+            for name, one in cold_machines(project, server, endpoint, plan.beside).items():
+                assert one.from_bucket == (0 if name == "index" else first.stored), one.said
+                seconds[name].append(one.seconds)
+                print(f"  {name} {one.seconds:.2f} ({one.cpu_seconds:.2f} of processors)", flush=True)
+    told = (f"{name} {median(values):.2f} ({min(values):.2f})" for name, values in seconds.items())
+    print(f"  median (least): {', '.join(told)}", flush=True)
 
 
 class _Mirror(IndexServer):
@@ -72,14 +66,14 @@ class _Mirror(IndexServer):
 
 
 @contextmanager
-def _lines(plan: Plan, server: S3Server, shapes: tuple[Shape, Shape]) -> Iterator[tuple[Project, str]]:
+def _lines(plan: Plan, server: S3Server) -> Iterator[tuple[Project, str]]:
     """Give the project behind the index's line, and the endpoint behind the bucket's."""
     with ExitStack() as stack:
         mirror = stack.enter_context(_Mirror())
         for name, archive in _archives(plan.project.source, plan.artifacts):
             mirror.add(name, archive)
-        index = mirror.line = stack.enter_context(Line(mirror.host, shapes[0]))
-        bucket = stack.enter_context(Line(server.endpoint.partition("://")[2], shapes[1]))
+        index = mirror.line = stack.enter_context(Line(mirror.host, plan.index_line))
+        bucket = stack.enter_context(Line(server.endpoint.partition("://")[2], plan.bucket_line))
         shaped = replace(plan.project, index=f"http://{index.address}/simple")
         yield shaped, f"http://{bucket.address}"
 
