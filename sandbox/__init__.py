@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sandbox.command import Command, ExitStatus, Reached, Usage
     from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
     from sandbox.host import Host
+    from sandbox.linux.fork import Forked, fork_plan
     from sandbox.linux.launch import Outcome, replay, replay_outcome
     from sandbox.linux.operations import counted
     from sandbox.policy import Guarantee, Isolation, Limits, Mount, Network, Policy, Terminal
@@ -31,6 +32,7 @@ _HOMES = {
     "Command": "command",
     "Coverage": "backend",
     "ExitStatus": "command",
+    "Forked": "linux.fork",
     "Guarantee": "policy",
     "Host": "host",
     "Isolation": "policy",
@@ -50,6 +52,7 @@ _HOMES = {
     "Usage": "command",
     "choose_backend": "choose",
     "counted": "linux.operations",
+    "fork_plan": "linux.fork",
     "keepers": "choose",
     "prepare": "choose",
     "probe": "choose",
@@ -65,6 +68,7 @@ __all__ = [
     "Command",
     "Coverage",
     "ExitStatus",
+    "Forked",
     "Guarantee",
     "Host",
     "Isolation",
@@ -84,6 +88,7 @@ __all__ = [
     "Usage",
     "choose_backend",
     "counted",
+    "fork_plan",
     "keepers",
     "prepare",
     "probe",

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import time
+from typing import Protocol
 
 from sandbox.command import ExitStatus, Usage
 from sandbox.errors import SetupError
@@ -17,10 +18,29 @@ _KILL_GRACE_SECONDS = 5.0
 """The helper needs milliseconds to take a sandbox down; after this it is killed itself, which does it too."""
 
 
+class Helper(Protocol):
+    """The supervisor's process. Fits `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int:
+        """The host's pid."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its exit code, negative for a signal. Raises: subprocess.TimeoutExpired."""
+        ...
+
+    def send_signal(self, number: int, /) -> None:
+        """Send a signal, unless it has ended."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+
 class Process:
     """One sandbox. Leaving its `with` block, or the end of this process, ends what runs inside."""
 
-    def __init__(self, *, helper: subprocess.Popen[bytes], lifeline: int, result: int) -> None:
+    def __init__(self, *, helper: Helper, lifeline: int, result: int) -> None:
         self._helper = helper
         self._lifeline = lifeline
         self._result = result

@@ -7,13 +7,8 @@ the launch. Nothing on its command line tells what it runs, and pid 1 overwrites
 from __future__ import annotations
 
 import marshal
-import os
 import signal
 import sys
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
 
 
 def main() -> None:
@@ -25,28 +20,16 @@ def main() -> None:
     sys.path[:0] = [launch["package"]]
     sys.path += launch["libraries"]
 
-    from sandbox.errors import SandboxError
     from sandbox.linux import syscalls
-    from sandbox.linux.launch import Request, run_plan
+    from sandbox.linux.launch import Request
+    from sandbox.linux.serve import serve
 
     request = Request(launch["argv"], launch["cwd"])
     syscalls.use_python_prctl()
     request.account = True
     request.keep = launch["keep"]
     request.lifeline = launch["lifeline"]
-    try:
-        if "private" in launch["plan"]:
-            from sandbox.linux.run_in_place import run_in_place
-
-            run_plan = run_in_place
-        ended = run_plan(launch["plan"], request)
-        result: tuple[Any, ...] = ("ended", ended.told())
-    except (SandboxError, OSError) as error:
-        stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)
-        result = ("failed", stage, number or 0, str(error), getattr(error, "hint", None) or "")
-    with open(launch["result"], "wb") as stream:  # noqa: PTH123
-        marshal.dump(result, stream)
-    os._exit(0)
+    serve(launch["plan"], request, launch["result"])
 
 
 if __name__ == "__main__":

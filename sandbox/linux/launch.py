@@ -81,6 +81,13 @@ class Outcome:
         return told
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the command came to its own end, and its exit code is all that is to be said."""
+        met = self.reached or (self.network is not None and self.network.lines())
+        ended = self.timed_out or self.lost or self.signal is not None or self.unstarted is not None
+        return not (ended or met)
+
+    @property
     def returncode(self) -> int:
         """The exit code a shell would show."""
         return codes.shell_code(code=self.code, signal=self.signal, timed_out=self.timed_out)

@@ -6,7 +6,6 @@ A limit that nobody can keep is refused, with the reason and with what can be ha
 from __future__ import annotations
 
 import os
-import random
 
 from sandbox.errors import UnsupportedError
 from sandbox.linux import cgroup, cgroup_places
@@ -112,6 +111,8 @@ def _fall_back(limits: dict[str, Any], context: Context, reasons: list[str]) -> 
             raise _refusal("cpus", because, reasons, hint)
         allowed = sorted(os.sched_getaffinity(0))
         if count < len(allowed):
+            import random  # It costs more than a whole sandbox, and hardly anybody comes here.
+
             # Not always the same ones: several sandboxes would share them while others are idle.
             given.processors = tuple(sorted(random.sample(allowed, int(count))))
 

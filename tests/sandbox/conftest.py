@@ -1,4 +1,4 @@
-"""What the tests of real runs share: the two ways to launch, and a policy that ordinary programs like."""
+"""What the tests of real runs share: the three ways to launch, and a policy that ordinary programs like."""
 
 from __future__ import annotations
 
@@ -48,20 +48,40 @@ sys.exit(replay(plan, tuple(sys.argv[4:]), sys.argv[3]))
 """
 
 
+FORK = """
+import marshal, sys
+sys.path.insert(0, sys.argv[1])
+from sandbox import fork_plan
+with open(sys.argv[2], "rb") as stream:
+    plan = marshal.load(stream)
+process = fork_plan(plan, tuple(sys.argv[4:]), (0, 1, 2), sys.argv[3]).as_process()
+sys.exit(process.wait().returncode)
+"""
+
+
 def run_replayed(policy: sandbox.Policy, argv: tuple[str, ...], cwd: str = "/") -> Ended:
     """Through `prepare` and `replay` in a program of its own, whose environment holds a secret."""
+    return _run_program(REPLAY, policy, argv, cwd)
+
+
+def run_forked(policy: sandbox.Policy, argv: tuple[str, ...], cwd: str = "/") -> Ended:
+    """The same through `fork_plan`."""
+    return _run_program(FORK, policy, argv, cwd)
+
+
+def _run_program(program: str, policy: sandbox.Policy, argv: tuple[str, ...], cwd: str) -> Ended:
     with tempfile.NamedTemporaryFile(suffix=".plan") as stored:
         stored.write(marshal.dumps(sandbox.prepare(policy)))
         stored.flush()
-        arguments = [sys.executable, "-I", "-c", REPLAY, str(ROOT), stored.name, cwd, *argv]
+        arguments = [sys.executable, "-I", "-c", program, str(ROOT), stored.name, cwd, *argv]
         environment = {**os.environ, "SECRET_TOKEN": "hunter2-environment"}
         done = subprocess.run(arguments, capture_output=True, env=environment, check=False, timeout=30)
     return Ended(returncode=done.returncode, stdout=done.stdout.decode(), stderr=done.stderr.decode())
 
 
-@pytest.fixture(params=[run_spawned, run_replayed], ids=["spawn", "replay"])
+@pytest.fixture(params=[run_spawned, run_replayed, run_forked], ids=["spawn", "replay", "fork"])
 def launch(request: pytest.FixtureRequest) -> object:
-    """Both ways to launch; skipped only where the probe says that there is no sandbox."""
+    """All ways to launch; skipped only where the probe says that there is no sandbox."""
     _require()
     return request.param
 

@@ -16,7 +16,7 @@ import pytest
 
 import sandbox
 from sandbox import Command, Isolation, Limits, Mount, Policy, run, spawn
-from tests.sandbox.conftest import ENVIRONMENT, REPLAY, ROOT, policy, python, shell
+from tests.sandbox.conftest import ENVIRONMENT, FORK, REPLAY, ROOT, policy, python, shell
 
 pytestmark = pytest.mark.usefixtures("namespaces")
 _PATIENCE_SECONDS = 10.0
@@ -50,14 +50,15 @@ def test_a_daemon_dies_with_the_command(project: Path) -> None:
     assert _running(marker) == []
 
 
-@pytest.mark.parametrize("way", ["spawn", "replay"])
+@pytest.mark.parametrize("way", ["spawn", "replay", "fork"])
 def test_killing_the_supervisor_leaves_no_process_and_no_placeholder(project: Path, way: str) -> None:
     marker = f"5{time.monotonic_ns() % 10**9}"
     configuration = policy(Mount.bind(str(project), writable=True), Mount.protect(f"{project}/pypm.lock"))
     argv = shell(f"setsid -f sleep {marker}; touch ready; sleep {marker}")
-    if way == "replay":
+    if way != "spawn":
         (project / "plan").write_bytes(marshal.dumps(sandbox.prepare(configuration)))
-        words = ["-I", "-c", REPLAY, str(ROOT), str(project / "plan"), str(project), *argv]
+        program = REPLAY if way == "replay" else FORK
+        words = ["-I", "-c", program, str(ROOT), str(project / "plan"), str(project), *argv]
     else:
         script = (
             "import json, sys; sys.path.insert(0, sys.argv[1]); import sandbox\n"
@@ -218,3 +219,37 @@ def test_the_probe_is_honest() -> None:
     host = sandbox.probe()
     assert host.namespaces and host.failed_stage is None and host.boot_id
     assert sandbox.probe() is host
+
+
+FORKS = """
+import marshal, os, sys
+sys.path.insert(0, sys.argv[1])
+from sandbox import fork_plan
+with open(sys.argv[2], "rb") as stream:
+    plan = marshal.load(stream)
+first = fork_plan(plan, ("/bin/sh", "-c", "echo; " + sys.argv[3]), (0, 1, 2))
+second = fork_plan(plan, ("/bin/sh", "-c", "echo; ls /proc/self/fd;  " + sys.argv[3]), (0, 1, 2))
+sys.stdin.read(1)
+first.end()
+first.end()
+print(first.wait(), flush=True)
+sys.stdin.read(1)
+second.send_signal(15)
+print(second.as_process().wait().returncode, flush=True)
+"""
+
+
+def test_forked_sandboxes_end_one_by_one(project: Path) -> None:
+    marker = f"8{time.monotonic_ns() % 10**9}"
+    (project / "plan").write_bytes(marshal.dumps(sandbox.prepare(policy())))
+    words = [sys.executable, "-I", "-c", FORKS, str(ROOT), str(project / "plan"), f"exec sleep {marker}"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdin is not None and running.stdout is not None
+        assert _eventually(lambda: len(_running(marker)) == 2)
+        running.stdin.write(b"x")
+        running.stdin.flush()
+        assert _eventually(lambda: len(_running(marker)) == 1)
+        running.stdin.write(b"x")
+        running.stdin.flush()
+        # Each has its three streams, and what `ls` itself has opened.
+        assert running.stdout.read().split() == [b"0", b"1", b"2", b"3", b"0", b"143"]
