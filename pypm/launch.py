@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from pypm.workflow.plans import Call
-    from sandbox import Outcome
 
 
 def main() -> NoReturn:
@@ -90,7 +89,7 @@ def _answer(arguments: list[str]) -> int | None:
     # Against `cache prune` and `clean`, until this process ends: it stands for the sandbox.
     if not plans.hold(cache):
         return None
-    return _start(payload, call) if call.command == "run" else _write(payload, call, path, key)
+    return _start(payload, call, path) if call.command == "run" else _write(payload, call, path, key)
 
 
 def _tell(payload: dict[str, Any], call: Call) -> int:
@@ -112,15 +111,19 @@ def _write(payload: dict[str, Any], call: Call, path: str, key: tuple[Any, ...])
     return code
 
 
-def _start(payload: dict[str, Any], call: Call) -> int | None:
+def _start(payload: dict[str, Any], call: Call, path: str) -> int | None:
+    """Run the command in the sandbox that was compiled last time, between the hooks that want it."""
+    if payload["plugins"]:
+        from pypm.cli.ready_run import run
+
+        return run(payload, call, path)
     from pypm.workflow import plans
     from sandbox import SandboxError, replay_outcome
 
-    words = plans.command_words(call.words, module=call.module)
     try:
         ended = replay_outcome(
             payload["sandbox"],
-            words,
+            plans.command_words(call.words, module=call.module),
             plans.folder_inside(payload["root"]),
             plans.passed_variables(payload, os.environ),
         )
@@ -129,21 +132,10 @@ def _start(payload: dict[str, Any], call: Call) -> int | None:
         return None
     if ended.unstarted is not None:
         return None  # Nothing ran, and the whole program says so in a sentence.
-    told = ended.reached or (ended.network is not None and ended.network.lines())
-    if ended.timed_out or ended.lost or ended.signal is not None or told:
-        return _tell_end(ended, call)
-    return ended.returncode
+    if ended.is_plain:
+        return ended.returncode
+    from pypm.cli.ready_end import console_of, tell_end, tell_met
 
-
-def _tell_end(ended: Outcome, call: Call) -> int:
-    """Say what was refused on the network, which limits were met, and why there was no end of its own."""
-    from pypm.cli.output import Console
-    from pypm.workflow.endings import remarks, untold_end
-    from sandbox import ExitStatus
-
-    status = ExitStatus.from_told(ended.told())
-    untold = untold_end(status, call.words[0])
-    console = Console(color=call.color, verbosity=-1 if call.is_quiet else 0)
-    for line in remarks(status):
-        console.remark(line)
-    return ended.returncode if untold is None else console.fail(untold)
+    console = console_of(call)
+    tell_met(ended, console)
+    return tell_end(ended, call.words[0], console)

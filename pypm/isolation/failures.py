@@ -18,9 +18,12 @@ def isolation_errors() -> Iterator[None]:
     try:
         yield
     except SandboxError as error:
-        raise IsolationError(
-            error.message, reference=error.reference, hint=_hint(error), details=error.details
-        ) from error
+        raise isolation_error(error) from error
+
+
+def isolation_error(error: SandboxError) -> IsolationError:
+    """Return what is told of a sandbox that could not be made."""
+    return IsolationError(error.message, reference=error.reference, hint=_hint(error), details=error.details)
 
 
 _DENIED_STAGES = ("clone", "map_ids", "keyring", "hostname", "loopback", "root", "confine", "proc")

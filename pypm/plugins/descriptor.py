@@ -18,7 +18,7 @@ from pypm.plugins.image import check_image
 from pypm.plugins.inside.abi import ABI_VERSION
 from pypm.plugins.inside.context import Stage
 from pypm.plugins.library import Library
-from pypm.plugins.link import Link
+from pypm.plugins.link import Link, start
 from pypm.plugins.permissions import Wanted, parse_wanted
 from pypm.plugins.policy import Surroundings, bare_policy, host_command
 from pypm.regular import read_regular
@@ -58,7 +58,7 @@ def inspect(found: Loadable, surroundings: Surroundings, *, kept: Path | None = 
             return _checked(found, json.loads(read_regular(remembered)))
     with Library(found, isolation=surroundings.isolation, scratch=surroundings.scratch) as library:
         policy = bare_policy(library, surroundings)
-        link = Link(found.name, policy, tuple(host_command(surroundings.interpreter)))
+        link = Link(found.name, start(found.name, policy, host_command(surroundings.interpreter)))
         try:
             said = load(link, found, library)
         finally:
@@ -72,12 +72,7 @@ def inspect(found: Loadable, surroundings: Surroundings, *, kept: Path | None = 
 
 def load(link: Link, found: Loadable, library: Library) -> Any:
     """Have a host load the plugin; return what it says about itself, unchecked. Raises: PluginError."""
-    request: dict[str, Any] = {"do": "load"}
-    if isinstance(found, NativeFound):
-        request["native"] = library.path
-    else:
-        folders = (found.site_packages, *found.requires)
-        request["python"] = [found.reference, [str(folder) for folder in folders]]
+    request = load_request(found, library.path)
     answer = link.exchange(request, stage=None, timeout_seconds=LOAD_SECONDS, on_event=lambda _: None)
     match answer:
         case {"loaded": said}:
@@ -87,6 +82,14 @@ def load(link: Link, found: Loadable, library: Library) -> Any:
             raise link.failed(shown, reference=code, hint=_REFUSALS[code])
         case _:
             raise link.failed("sent what no host sends when it is loaded", reference="garbage")
+
+
+def load_request(found: Loadable, path: str) -> dict[str, Any]:
+    """Return what a host is sent to load a plugin; `path` is where it finds a library."""
+    if isinstance(found, NativeFound):
+        return {"do": "load", "native": path}
+    folders = (found.site_packages, *found.requires)
+    return {"do": "load", "python": [found.reference, [str(folder) for folder in folders]]}
 
 
 _REFUSALS = {

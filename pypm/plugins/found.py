@@ -192,10 +192,10 @@ def find_all(where: SearchPath) -> tuple[Found, ...]:
 
 
 def candidates(name: str, where: SearchPath) -> tuple[Path, ...]:
-    """Return every file that `find` could return for a plugin, in its order, whether or not it exists."""
-    return tuple(
-        folder / file_name for folder in where.folders for file_name in _file_names(normal_name(name))
-    )
+    """Return every file that decides what `find` returns for a plugin, whether or not it exists."""
+    libraries = (folder / file for folder in where.folders for file in _file_names(normal_name(name)))
+    sources = () if where.sources is None else _source_files(normal_name(name), where.sources)
+    return (*libraries, *sources)
 
 
 def _file_names(name: str) -> tuple[str, ...]:
@@ -204,18 +204,23 @@ def _file_names(name: str) -> tuple[str, ...]:
 
 def _source(name: str, sources: Path) -> SourceFound | None:
     """Find a plugin of pypm's own and hash all that its build reads."""
-    spelt = name.replace("-", "_")
-    folder = sources / spelt
-    if not (folder / f"{spelt}.c").is_file():
+    files = _source_files(name, sources)
+    if not files:
         return None
-    files = [
-        sources / "Makefile",
-        HEADER,
-        *(path for path in folder.iterdir() if path.suffix in (".c", ".h")),
-    ]
+    folder = sources / name.replace("-", "_")
     with storage_errors(f"read `{folder}`"):
         lines = sorted(f"{path.name}\0{sha256_hex(read_regular(path))}\n" for path in files)
     return SourceFound(name=name, path=folder, sha256=sha256_hex("".join(lines).encode()))
+
+
+def _source_files(name: str, sources: Path) -> tuple[Path, ...]:
+    """Return all that the build of a plugin of pypm's own reads; nothing where there is no such plugin."""
+    spelt = name.replace("-", "_")
+    folder = sources / spelt
+    if not (folder / f"{spelt}.c").is_file():
+        return ()
+    own = (path for path in folder.iterdir() if path.suffix in (".c", ".h"))
+    return (sources / "Makefile", HEADER, *own)
 
 
 def _read(name: str, path: Path) -> bytes | None:

@@ -12,8 +12,9 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import sandbox
 from pypm.errors import PluginError, StorageError
@@ -35,52 +36,97 @@ class _LateError(Exception):
     """The deadline has passed."""
 
 
+class Host(Protocol):
+    """The sandbox that a host runs in. Fits `sandbox.Process`."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to what runs in it."""
+
+    def wait(self, timeout: float | None = None) -> sandbox.ExitStatus:
+        """Return how it ended. Raises: TimeoutError, sandbox.SetupError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A host that runs, with its pipes, and what became of them before there was a `Link`."""
+
+    host: Host
+    requests: int
+    answers: int
+    printed: int
+    """Where its standard output and error go."""
+    unread: bytes = b""
+    """Read from `answers`, and looked at by nobody yet."""
+    unsent: bytes = b""
+    """The rest of a request that did not fit into its pipe."""
+    output: bytes = b""
+    """Read from `printed`."""
+    asked_at: float | None = None
+    """When a request was sent whose answer has not come yet, by the monotonic clock."""
+
+
+def start(plugin: str, policy: sandbox.Policy, argv: Sequence[str]) -> Started:
+    """Start a host.
+
+    Raises:
+        IsolationError: the sandbox could not be made.
+        StorageError: there are no descriptors left for its pipes.
+    """
+    theirs: list[int] = []
+    ours: list[int] = []
+    try:
+        for inward in (False, True, True):
+            read_end, write_end = os.pipe()
+            ours.append(read_end if inward else write_end)
+            theirs.append(write_end if inward else read_end)
+        command = sandbox.Command(argv=tuple(argv), stdin=theirs[0], stdout=theirs[1], stderr=theirs[2])
+        with isolation_errors():
+            process = sandbox.spawn(policy, command)
+    except BaseException as error:
+        for descriptor in ours:
+            os.close(descriptor)
+        if isinstance(error, OSError):
+            raise StorageError(
+                f"cannot start the host of the plugin `{plugin}`: {error.strerror}",
+                reference="no-descriptors",
+                hint="raise the limit of open files (`ulimit -n`)",
+            ) from error
+        raise
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)
+    return Started(host=process, requests=ours[0], answers=ours[1], printed=ours[2])
+
+
+def line_of(request: dict[str, Any]) -> bytes:
+    """Return a request as it is sent."""
+    return json.dumps(request, separators=(",", ":")).encode("ascii") + b"\n"
+
+
 class Link:
     """One running host. Anything but an answer in time ends it."""
 
-    def __init__(self, plugin: str, policy: sandbox.Policy, argv: tuple[str, ...]) -> None:
-        """Start the host.
-
-        Raises:
-            IsolationError: the sandbox could not be made.
-            StorageError: there are no descriptors left for its pipes.
-        """
+    def __init__(self, plugin: str, started: Started) -> None:
+        """Take over a host; closing the link ends it."""
         self.plugin = plugin
         self.is_open = True
         self._stage: str | None = None
-        self._unread = b""
-        self._unsent = b""
-        self._output = b""
+        self._host = started.host
+        self._unread, self._unsent, self._output = started.unread, started.unsent, started.output
+        self._asked_at = started.asked_at
         self._received_bytes = self._printed_bytes = 0
-        theirs: list[int] = []
-        ours: list[int] = []
-        try:
-            for inward in (False, True, True):
-                read_end, write_end = os.pipe()
-                ours.append(read_end if inward else write_end)
-                theirs.append(write_end if inward else read_end)
-            command = sandbox.Command(argv=argv, stdin=theirs[0], stdout=theirs[1], stderr=theirs[2])
-            with isolation_errors():
-                self._process = sandbox.spawn(policy, command)
-        except BaseException as error:
-            for descriptor in ours:
-                os.close(descriptor)
-            if isinstance(error, OSError):
-                raise StorageError(
-                    f"cannot start the host of the plugin `{plugin}`: {error.strerror}",
-                    reference="no-descriptors",
-                    hint="raise the limit of open files (`ulimit -n`)",
-                ) from error
-            raise
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-        self._requests, self._answers, self._printed = ours
+        self._requests, self._answers, self._printed = started.requests, started.answers, started.printed
         self._selector = selectors.DefaultSelector()
-        for descriptor in ours:
+        for descriptor in (self._requests, self._answers, self._printed):
             os.set_blocking(descriptor, False)
-        for descriptor in ours[1:]:
+        for descriptor in (self._answers, self._printed):
             self._selector.register(descriptor, selectors.EVENT_READ)
+        if self._unsent:
+            self._selector.register(self._requests, selectors.EVENT_WRITE)
 
     def close(self) -> None:
         """End the host; callable twice."""
@@ -90,13 +136,13 @@ class Link:
         self._selector.close()
         for descriptor in (self._requests, self._answers, self._printed):
             os.close(descriptor)
-        self._process.kill()
+        self._host.kill()
         with contextlib.suppress(sandbox.SetupError):
-            self._process.wait()
+            self._host.wait()
 
     def interrupt(self) -> None:
         """Kill the host, and leave it to the thread that uses this link to find that out."""
-        self._process.send_signal(signal.SIGKILL)
+        self._host.send_signal(signal.SIGKILL)
 
     def exchange(
         self,
@@ -108,7 +154,8 @@ class Link:
     ) -> dict[str, Any]:
         """Send a request, hand over the events as they come, return the answer.
 
-        When the time is up, or on Ctrl-C, the hook is asked to stop and has a second to do so.
+        A request that whoever started the host has sent already is not sent again; its time runs from
+        then. When the time is up, or on Ctrl-C, the hook is asked to stop and has a second to do so.
 
         Raises:
             PluginError: the host ended, hung, or sent what no host sends.
@@ -116,12 +163,15 @@ class Link:
         """
         self._stage = stage
         self._received_bytes = self._printed_bytes = 0
-        if self._unread:
+        asked_at, self._asked_at = self._asked_at, None
+        if asked_at is None and self._unread:
             raise self.failed("sent what it was not asked for", reference="garbage")
         try:
-            self._send(request)
+            if asked_at is None:
+                asked_at = time.monotonic()
+                self._send(request)
             try:
-                return self._answer(time.monotonic() + timeout_seconds, on_event)
+                return self._answer(asked_at + timeout_seconds, on_event)
             except _LateError:
                 self._send({"do": "cancel"})
                 return self._answer(time.monotonic() + _GRACE_SECONDS, on_event)
@@ -133,14 +183,18 @@ class Link:
                 hint=None if stage is None else self._more_time,
             ) from None
         except KeyboardInterrupt:
-            with contextlib.suppress(PluginError, _LateError):
-                self._send({"do": "cancel"})
-                self._answer(time.monotonic() + _GRACE_SECONDS, on_event)
-            self.close()
+            self.cancel(on_event)
             raise
         except BaseException:
             self.close()
             raise
+
+    def cancel(self, on_event: Callable[[dict[str, Any]], None]) -> None:
+        """Ask the hook that was called last to stop, give it a second, and end the host."""
+        with contextlib.suppress(PluginError, _LateError):
+            self._send({"do": "cancel"})
+            self._answer(time.monotonic() + _GRACE_SECONDS, on_event)
+        self.close()
 
     def failed(self, cause: str, *, reference: str, hint: str | None = None) -> PluginError:
         """End the host, and return the error that tells why."""
@@ -157,7 +211,7 @@ class Link:
         return f'give it more with `timeout = "..."` in `[tool.pypm.plugins.{self.plugin}]`'
 
     def _send(self, request: dict[str, Any]) -> None:
-        self._unsent += json.dumps(request, separators=(",", ":")).encode("ascii") + b"\n"
+        self._unsent += line_of(request)
         if self._requests not in self._selector.get_map():
             self._selector.register(self._requests, selectors.EVENT_WRITE)
 
@@ -233,7 +287,7 @@ class Link:
         status = None
         with isolation_errors():
             try:
-                status = self._process.wait(_GRACE_SECONDS)
+                status = self._host.wait(_GRACE_SECONDS)
             except TimeoutError:
                 return self._failed("closed its line to pypm", reference="garbage")
         with contextlib.suppress(BlockingIOError):

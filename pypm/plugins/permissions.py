@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pypm.isolation.options import HostPort
 from pypm.isolation.values import MalformedError, parse_host, parse_variable
 from pypm.plugins.failures import plugin_error, printable
+from pypm.plugins.variables import granted_variables, matches
 
 PROJECT = "project"
 PACKAGES = "packages"
@@ -113,18 +114,19 @@ def allow(plugin: str, wanted: tuple[Wanted, ...], grants: Grants, variables: Ma
             hint=f"if you trust it with that, write to `[tool.pypm.plugins.{plugin}]`: {_recipe(missing)}",
         )
     given = tuple(item for item in wanted if _covers(grants, item))
+    passed = granted_variables(variables, wanted_variables(given), grants.variables)
     return Allowed(
         hosts=tuple(sorted(_hosts(given, grants))),
         paths=tuple(Path(i.what) for i in given if i.kind == "read" and i.what not in (PROJECT, PACKAGES)),
         project=any(item.text == f"read:{PROJECT}" for item in given),
         packages=any(item.text == f"read:{PACKAGES}" for item in given),
-        variables=tuple(
-            (name, value)
-            for name, value in sorted(variables.items())
-            if any(item.kind == "env" and _matches(name, item.what) for item in given)
-            and any(_matches(name, pattern) for pattern in grants.variables)
-        ),
+        variables=tuple(sorted(passed.items())),
     )
+
+
+def wanted_variables(wanted: Iterable[Wanted]) -> tuple[str, ...]:
+    """Return the names and prefixes of the variables that a plugin wants."""
+    return tuple(item.what for item in wanted if item.kind == "env")
 
 
 def allowed_lines(allowed: Allowed) -> tuple[str, ...]:
@@ -157,8 +159,8 @@ def _covers(grants: Grants, item: Wanted) -> bool:
     if item.kind == "env":
         prefix = item.what.removesuffix("*")
         if item.what.endswith("*"):
-            return any(name.startswith(prefix) or _matches(prefix, name) for name in grants.variables)
-        return any(_matches(item.what, name) for name in grants.variables)
+            return any(name.startswith(prefix) or matches(prefix, name) for name in grants.variables)
+        return any(matches(item.what, name) for name in grants.variables)
     if item.what == PROJECT:
         return grants.project
     if item.what == PACKAGES:
@@ -180,10 +182,6 @@ def _granted(grants: Grants) -> set[tuple[str, int]]:
 
 def _ports(place: HostPort) -> set[tuple[str, int]]:
     return {(place.host, port) for port in (_WEB_PORTS if place.port is None else (place.port,))}
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
 
 
 def _recipe(missing: tuple[str, ...]) -> str:

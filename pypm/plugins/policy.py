@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from pypm.isolation.interpreter import interpreter_places
@@ -91,6 +94,18 @@ def host_policy(
         home=str(HOME),
         isolation=surroundings.isolation,
     )
+
+
+@cache
+def keep_bytecode(cache_tag: str) -> None:
+    """Have the host's own code compiled beside its sources, as an import does: the host cannot write there.
+
+    Where it is not, every host compiles it again, which takes as long as the start of its interpreter: in a
+    folder that cannot be written, and for an interpreter of another version than the one that runs pypm.
+    """
+    if cache_tag == sys.implementation.cache_tag:
+        for source in INSIDE.glob("*.py"):
+            SourceFileLoader(source.stem, str(source)).get_code(source.stem)
 
 
 def bare_policy(library: Library, surroundings: Surroundings) -> Policy:

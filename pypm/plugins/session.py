@@ -10,58 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-from pypm.digest import Sha256
 from pypm.files import remove_tree, storage_errors
 from pypm.isolation import isolation_errors
-from pypm.plugins.descriptor import Descriptor, inspect, load
-from pypm.plugins.failures import plugin_error, printable
+from pypm.plugins.descriptor import LOAD_SECONDS, Descriptor, inspect, load, load_request
 from pypm.plugins.found import Loadable
-from pypm.plugins.inside.abi import ERROR
+from pypm.plugins.hooks import Listener, call_hook, hook_request
 from pypm.plugins.inside.context import Context, Stage
 from pypm.plugins.library import Library
-from pypm.plugins.link import Link
-from pypm.plugins.offers import Offer, parts_below
-from pypm.plugins.permissions import Allowed, allow
-from pypm.plugins.policy import Surroundings, host_command, host_policy
+from pypm.plugins.link import Link, line_of, start
+from pypm.plugins.offers import Offer
+from pypm.plugins.permissions import Allowed, allow, wanted_variables
+from pypm.plugins.policy import Surroundings, host_command, host_policy, keep_bytecode
 from pypm.plugins.settings import Enabled
-
-LEVELS = ("debug", "note", "warning", "error")
+from sandbox import prepare
 
 _STAGE_SECONDS = 60.0
 _TRANSFER_SECONDS = 600.0
 _TRANSFER_STAGES = (Stage.PRE_FETCH, Stage.POST_FETCH, Stage.POST_BUILD)
 """Files of any size go over the network, or are read, at these."""
-_LARGEST_NUMBER = 1 << 64
-_MOST_LINES = 20
-"""Of the findings before the one that is the error's message."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnostic:
-    """A finding of a plugin."""
-
-    plugin: str
-    stage: Stage
-    level: str
-    """One of `LEVELS`."""
-    package: str | None
-    message: str
-    hint: str | None
-
-
-class Listener(Protocol):
-    """Where what plugins say goes. All texts are safe to print."""
-
-    def log(self, plugin: str, level: str, message: str) -> None:
-        """A line of the log."""
-
-    def progress(self, plugin: str, done: int, total: int | None, what: str) -> None:
-        """How far the stage is."""
-
-    def diagnostic(self, diagnostic: Diagnostic) -> None:
-        """A finding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +40,8 @@ class Chosen:
     found: Loadable
     descriptor: Descriptor
     allowed: Allowed
+    withheld: tuple[str, ...] = ()
+    """What it does without, because the user has not consented to what the project grants."""
 
 
 def choose(
@@ -106,6 +76,12 @@ class _Host:
         self.link.close()
         self.library.close()
         remove_tree(self.scratch)
+
+
+def hook_seconds(enabled: Enabled, stage: Stage) -> float:
+    """Return how long a hook may take."""
+    usual = _TRANSFER_SECONDS if stage in _TRANSFER_STAGES else _STAGE_SECONDS
+    return enabled.timeout_seconds or usual
 
 
 class Session:
@@ -176,39 +152,65 @@ class Session:
             for offer in self._call(item, context, on_offer)
         )
 
+    def ready(self, contexts: Sequence[Context]) -> tuple[dict[str, Any], ...] | None:
+        """Return what a ready plan keeps to call the hooks of these stages again, see `ready.ReadyHost`.
+
+        None where it cannot: for a weaker isolation, where a path is granted, since what lies there may be
+        another thing each time, and where something is withheld, since that is told each time. The hosts
+        must have been started. Variables are not kept, for they may be secrets; their names are.
+        """
+        stages = {context.stage for context in contexts}
+        items = [item for item in self.chosen if not item.descriptor.stages.isdisjoint(stages)]
+        if any(item.allowed.paths or item.withheld for item in items):
+            return None
+        if items and self._surroundings.isolation is not None:
+            return None
+        return tuple(self._ready(item, contexts) for item in items)
+
+    def _ready(self, item: Chosen, contexts: Sequence[Context]) -> dict[str, Any]:
+        host, surroundings = self._hosts[item.found.name], self._surroundings
+        policy = host_policy(
+            host.library,
+            surroundings,
+            allowed=replace(item.allowed, variables=()),
+            scratch=host.scratch,
+            memory_bytes=item.enabled.memory_bytes,
+        )
+        hooks = {
+            context.stage.value: line_of(hook_request(_told(item, context, host)))
+            for context in contexts
+            if context.stage in item.descriptor.stages
+        }
+        return {
+            "name": item.found.name,
+            "sandbox": prepare(policy),
+            "argv": tuple(host_command(surroundings.interpreter)),
+            "folder": str(host.scratch.parent),
+            "scratch": host.scratch.name,
+            "wanted": wanted_variables(item.descriptor.permissions),
+            "granted": item.enabled.grants.variables,
+            "load": line_of(load_request(item.found, host.library.path)),
+            "load_seconds": LOAD_SECONDS,
+            "hooks": hooks,
+            # The same for all that a plan can hold: none of them is about files of any size.
+            "seconds": max(hook_seconds(item.enabled, context.stage) for context in contexts),
+        }
+
     def _call(self, item: Chosen, context: Context, on_offer: Callable[[Offer], None]) -> tuple[Offer, ...]:
         host = self._hosts.get(item.found.name) or self._start(item)
         link = host.link
         if not host.is_loaded:
             load(link, item.found, host.library)
             host.is_loaded = True
-        handler = _Events(context, host.scratch, self._listener, link, on_offer)
-        told = replace(context, scratch=str(host.scratch), options=item.enabled.options)
-        usual = _TRANSFER_SECONDS if context.stage in _TRANSFER_STAGES else _STAGE_SECONDS
-        answer = link.exchange(
-            {"do": "hook", "context": told.to_plain()},
-            stage=context.stage.value,
-            timeout_seconds=item.enabled.timeout_seconds or usual,
-            on_event=handler.handle,
-        )
-        match answer:
-            case {"result": int(result), "children": bool(children)}:
-                pass
-            case _:
-                raise handler.nonsense()
-        if children:
-            raise link.failed(
-                "left a process behind", reference="left-process", hint="wait for every process it starts"
-            )
-        if result != 0:
-            raise handler.stopped(result)
-        handler.tell_errors()
-        return handler.offers
+        seconds = hook_seconds(item.enabled, context.stage)
+        told = _told(item, context, host)
+        return call_hook(link, told, self._listener, timeout_seconds=seconds, on_offer=on_offer)
 
     def _start(self, item: Chosen) -> _Host:
         surroundings = self._surroundings
         with storage_errors("make a folder for a plugin"):
             scratch = Path(tempfile.mkdtemp(prefix="plugin-", dir=surroundings.scratch)).resolve()
+        keep_bytecode(surroundings.interpreter.cache_tag)
         library = Library(item.found, isolation=surroundings.isolation, scratch=surroundings.scratch)
         try:
             with isolation_errors():
@@ -219,7 +221,8 @@ class Session:
                     scratch=scratch,
                     memory_bytes=item.enabled.memory_bytes,
                 )
-            link = Link(item.found.name, policy, tuple(host_command(surroundings.interpreter)))
+            started = start(item.found.name, policy, host_command(surroundings.interpreter))
+            link = Link(item.found.name, started)
         except BaseException:
             library.close()
             remove_tree(scratch)
@@ -230,120 +233,6 @@ class Session:
         return host
 
 
-class _Events:
-    """What a hook says while it runs, checked."""
-
-    def __init__(
-        self,
-        context: Context,
-        scratch: Path,
-        listener: Listener,
-        link: Link,
-        on_offer: Callable[[Offer], None],
-    ) -> None:
-        self._plugin = link.plugin
-        self._context = context
-        self._scratch = scratch
-        self._listener = listener
-        self._link = link
-        self._on_offer = on_offer
-        self._errors: list[Diagnostic] = []
-        self._offers: dict[int, Offer] = {}
-
-    def handle(self, event: dict[str, Any]) -> None:
-        """Take one event. Raises: PluginError for one that no host sends, or an offer out of place."""
-        match event:
-            case {"log": [int(level), str(message)]} if 0 <= level <= ERROR:
-                self._listener.log(self._plugin, LEVELS[level], printable(message))
-            case {"progress": [int(done), int(total), str(what)]} if (
-                0 <= done < _LARGEST_NUMBER and 0 <= total < _LARGEST_NUMBER
-            ):
-                line = printable(what.replace("\n", " "), most_characters=200)
-                self._listener.progress(self._plugin, done, total or None, line)
-            case {"diagnostic": [int(level), int() | None as index, str(message), str() | None as hint]} if (
-                0 <= level <= ERROR and (index is None or 0 <= index < len(self._context.packages))
-            ):
-                self._diagnose(LEVELS[level], index, message, hint)
-            case {"offer": [int(index), str(path)]} if 0 <= index < len(self._context.packages):
-                self._offer(index, path)
-            case _:
-                raise self.nonsense()
-
-    @property
-    def offers(self) -> tuple[Offer, ...]:
-        """What was offered; of several files for one package the last."""
-        return tuple(self._offers.values())
-
-    def nonsense(self) -> Exception:
-        """The error for what no host of ours sends: the plugin has taken it over."""
-        return self._link.failed("sent what no host sends", reference="garbage")
-
-    def tell_errors(self) -> None:
-        """Tell the errors of a hook that lets pypm go on; of one that does not, they are in the exception."""
-        for diagnostic in self._errors:
-            self._listener.diagnostic(diagnostic)
-
-    def stopped(self, result: int) -> Exception:
-        """The error of a hook that ended the command: its last finding is the message."""
-        if not self._errors:
-            return self._link.failed(f"returned {result} and did not say why", reference="stopped")
-        self._link.close()
-        *others, last = self._errors
-        return plugin_error(
-            self._plugin,
-            f"stopped at `{self._context.stage.value}`: {_line(last).rstrip('.')}",
-            reference="stopped",
-            hint=last.hint,
-            details=_first_lines(others),
-        )
-
-    def _diagnose(self, level: str, index: int | None, message: str, hint: str | None) -> None:
-        diagnostic = Diagnostic(
-            plugin=self._plugin,
-            stage=self._context.stage,
-            level=level,
-            package=None if index is None else self._context.packages[index].name,
-            message=printable(message),
-            hint=None if hint is None else printable(hint),
-        )
-        if level == "error":
-            self._errors.append(diagnostic)
-        else:
-            self._listener.diagnostic(diagnostic)
-
-    def _offer(self, index: int, path: str) -> None:
-        shown = printable(path, most_characters=200)
-        package = self._context.packages[index]
-        is_record = self._context.stage is Stage.PRE_BUILD and package.build_key is not None
-        if self._context.stage is not Stage.PRE_FETCH and not is_record:
-            raise self._link.failed(
-                f"offered `{shown}`; only `pre-fetch` takes offers, and `pre-build` where a record is wanted",
-                reference="bad-offer",
-            )
-        parts = parts_below(self._scratch, path)
-        offer = parts and Offer(
-            plugin=self._plugin,
-            package=index,
-            sha256=None if package.sha256 is None else Sha256(package.sha256),
-            size_bytes=package.size_bytes,
-            scratch=self._scratch,
-            parts=parts,
-        )
-        if not offer or not offer.is_there():
-            raise self._link.failed(
-                f"offered `{shown}`, which is not a file in its own folder",
-                reference="bad-offer",
-                hint="a plugin may offer only regular files that it wrote to `scratch`",
-            )
-        self._offers[index] = offer  # One for each package: all of them may be read whole.
-        self._on_offer(offer)
-
-
-def _first_lines(diagnostics: Sequence[Diagnostic]) -> tuple[str, ...]:
-    lines = [_line(diagnostic) for diagnostic in diagnostics[:_MOST_LINES]]
-    more = len(diagnostics) - len(lines)
-    return (*lines, *([f"and {more} more"] if more else []))
-
-
-def _line(diagnostic: Diagnostic) -> str:
-    return f"`{diagnostic.package}`: {diagnostic.message}" if diagnostic.package else diagnostic.message
+def _told(item: Chosen, context: Context, host: _Host) -> Context:
+    """What one plugin is told at a stage."""
+    return replace(context, scratch=str(host.scratch), options=item.enabled.options)

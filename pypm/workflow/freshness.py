@@ -34,9 +34,9 @@ def facts_of(context: Context, prepared: Prepared, *, of_environment: bool = Tru
     if context.project.sandbox or prepared.outside:
         read.append(context.consents_file)
     if context.project.tool.get("plugins"):
-        from pypm.workflow.plugins import candidates
+        from pypm.workflow.plugins import deciding_files
 
-        read += candidates(context)
+        read += deciding_files(context)
     trees = [wheel.tree for wheel in environment.installed]
     built = prepared.selection.project and context.project.is_package
     roots = [*prepared.trees, *([root] if built else [])]

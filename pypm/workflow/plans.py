@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Entries: TypeAlias = tuple[tuple[str, Any], ...]
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the shape of a plan or of its payload changes."""
 
 MOUNTED_LOCK = "mounted"
@@ -49,8 +49,8 @@ for talk: with any of them the whole program runs. `--allow-net=HOST` is taken w
 next word is a host cannot be told here."""
 
 _COMMANDS = ("run", "sync")
-_CHOOSING_VARIABLES = ("PATH", "HOME", "PYENV_ROOT", "XDG_CONFIG_HOME", "NO_COLOR")
-"""They decide which interpreter and which configuration is found, and how a line looks."""
+_CHOOSING_VARIABLES = ("PATH", "HOME", "PYENV_ROOT", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "NO_COLOR")
+"""They decide which interpreter, configuration and plugins are found, and how a line looks."""
 
 _SCRIPT_SUFFIX = ".py"
 _INLINE_METADATA = b"# /// script"
@@ -261,10 +261,7 @@ def save(path: str, key: tuple[Any, ...], facts: Facts, payload: Any) -> None:
             stream.write(content)
         os.replace(beside, path)
     except OSError:
-        try:
-            os.unlink(beside)
-        except OSError:
-            return
+        forget(beside)
 
 
 def load(path: str, key: tuple[Any, ...]) -> Any | None:
@@ -295,6 +292,14 @@ def read(path: str, key: tuple[Any, ...]) -> tuple[Facts, Any] | None:
 def _without_waiting(path: str, flags: int) -> int:
     """Open for `open`; a FIFO in the file's place has no writer that is worth waiting for."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def forget(path: str) -> None:
+    """Remove a plan that does not work on this host any more, so that the next call goes without it."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def renew(path: str, key: tuple[Any, ...], payload: Any) -> None:

@@ -34,6 +34,7 @@ from pypm.plugins.pins import brought_by, check_pin, pin, platform_of, repinned
 from pypm.plugins.policy import Surroundings
 from pypm.plugins.session import Chosen
 from pypm.plugins.settings import Enabled, parse_plugins
+from pypm.plugins.trust import FILE_NAME as TRUST_FILE
 from pypm.plugins.trust import Trust, read_trust, token_of
 from pypm.store.wheels import Store
 from pypm.workflow.context import Context
@@ -60,15 +61,16 @@ def places(context: Context) -> SearchPath:
     return search_path(context.settings.root, os.environ)
 
 
-def candidates(context: Context) -> tuple[Path, ...]:
-    """Return every file whose coming or going would bring another plugin in."""
-    where = places(context)
-    return tuple(
-        path
-        for enabled in enabled_plugins(context)
-        if enabled.package is None
-        for path in candidates_of(enabled.name, where)
-    )
+def deciding_files(context: Context) -> tuple[Path, ...]:
+    """Return every file that decides over the project's plugins besides its own and its lock, there or not.
+
+    They are those that could bring another plugin in, the user's consents, and the interpreter of the hosts.
+    """
+    where, enabled = places(context), enabled_plugins(context)
+    if not enabled:
+        return ()
+    found = (path for item in enabled if item.package is None for path in candidates_of(item.name, where))
+    return (*found, context.trust_folder / TRUST_FILE, find_interpreter(context, None).executable)
 
 
 # Finding ---------------------------------------------------------------------------------------------------
@@ -255,7 +257,15 @@ def choose_plugins(
         with isolation_errors():
             descriptor = inspect(image, around, kept=context.cache.plugins)
         consented, allowed = _granted(context, item, found, descriptor, trust)
-        chosen.append(Chosen(enabled=consented, found=image, descriptor=descriptor, allowed=allowed))
+        chosen.append(
+            Chosen(
+                enabled=consented,
+                found=image,
+                descriptor=descriptor,
+                allowed=allowed,
+                withheld=withheld(descriptor.permissions, item.grants, consented.grants),
+            )
+        )
     return tuple(chosen), tuple(missing)
 
 

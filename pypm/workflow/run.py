@@ -138,7 +138,7 @@ def _run_to_its_end(
         prepared = _placed(context, prepare(context, preparation), options)
         policy = _policy(context, prepared, options, os.environ)
         context.stages.warm(Stage.PRE_RUN, Stage.POST_RUN)
-        if preparation.lock is None and not context.stages.wants(Stage.PRE_RUN, Stage.POST_RUN):
+        if preparation.lock is None:
             _keep_plan(context, prepared, options, policy)
         words = plans.command_words(request.words, module=request.module)
         _require_program(words[0], prepared)
@@ -275,7 +275,10 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
     if call is None or not _can_be_planned(policy) or context.settings.cache is None:
         return
     facts = facts_of(context, prepared)
-    if facts is None:
+    plugins = context.stages.ready(
+        Stage.PRE_RUN, Stage.POST_RUN, environment_digest=prepared.environment.digest
+    )
+    if facts is None or plugins is None:
         return
     root = str(context.root)
     key = plans.plan_key(call, root, os.environ)
@@ -286,6 +289,8 @@ def _keep_plan(context: Context, prepared: Prepared, options: RunOptions, policy
         "exact": variables.exact,
         "prefixes": variables.prefixes,
         "made": MADE,
+        "programs": _program_folders(prepared),
+        "plugins": plugins,
     }
     plans.save(plans.plan_path(str(context.cache.plans), key), key, facts, payload)
 

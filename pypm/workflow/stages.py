@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pypm.digest import Sha256
 from pypm.model.artifact import IndexFile
@@ -75,6 +75,13 @@ class Stages:
 
     def warm(self, *stages: Stage) -> None:
         """Start the hosts that these stages will need, and do not wait for them."""
+
+    def ready(self, *stages: Stage, environment_digest: str | None) -> tuple[dict[str, Any], ...] | None:
+        """Return what a ready plan keeps to call stages that are about no package; None where it cannot.
+
+        Their hosts must have been started.
+        """
+        return ()
 
     def call(
         self,

@@ -15,10 +15,11 @@ import sandbox
 from pypm.plugins import policy
 from pypm.plugins.descriptor import Descriptor
 from pypm.plugins.found import Found, NativeFound, SearchPath, find
+from pypm.plugins.hooks import Diagnostic
 from pypm.plugins.inside.context import Context, Package, Stage
 from pypm.plugins.permissions import Grants
 from pypm.plugins.policy import Surroundings
-from pypm.plugins.session import Diagnostic, Session, choose
+from pypm.plugins.session import Session, choose
 from pypm.plugins.settings import Enabled
 from tests.support.builds import this_interpreter
 

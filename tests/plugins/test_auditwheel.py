@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pypm.errors import PluginError
+from pypm.plugins.hooks import Diagnostic
 from pypm.plugins.inside.context import Package, Stage
 from pypm.plugins.permissions import Grants
-from pypm.plugins.session import Diagnostic, Session, choose
+from pypm.plugins.session import Session, choose
 from pypm.plugins.settings import Enabled
 from tests.plugins.bench import HEADERS, SOURCES, Scene, needs_compiler, needs_sandbox
 

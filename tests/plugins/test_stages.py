@@ -20,9 +20,9 @@ from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.digest import sha256_hex
 from pypm.errors import PluginError
 from pypm.model.artifact import IndexFile
-from pypm.plugins.session import Diagnostic
+from pypm.plugins.hooks import Diagnostic
 from pypm.workflow.context import Context
-from pypm.workflow.plugin_stages import ReportedPlugins
+from pypm.workflow.plugin_reports import ReportedPlugins
 from pypm.workflow.report import SilentReporter
 from pypm.workflow.settings import Overrides, load_settings
 from pypm.workflow.stages import Pins, Stage

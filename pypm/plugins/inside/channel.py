@@ -8,12 +8,16 @@ out, which shares our memory: pypm checks every line.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
-import threading
 import time
-from typing import Any
+from _thread import get_ident
+
+from .lines import decoded, encoded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _FIRST_DESCRIPTOR = 200
 """Above everything that a loop over the low descriptors closes, below the limit of open files."""
@@ -42,8 +46,7 @@ class Channel:
                 return None
             self._unread += block
         line, self._unread = self._unread.split(b"\n", 1)
-        request: dict[str, Any] = json.loads(line)
-        return request
+        return decoded(line)
 
     def is_waiting(self) -> bool:
         """Whether pypm has said something more. During a hook that can only be: stop."""
@@ -51,7 +54,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one line, however many writes that takes."""
-        line = memoryview(json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n")
+        line = memoryview(encoded(message).encode("ascii") + b"\n")
         while line:
             line = line[os.write(self._answers, line) :]
 
@@ -66,7 +69,7 @@ class Calls:
 
     def begin(self) -> None:
         """Open the callbacks for the thread that is about to call the hook."""
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
 
     def end(self) -> None:
         """Close them."""
@@ -74,7 +77,7 @@ class Calls:
 
     def allowed(self) -> bool:
         """Whether a hook is running and this is its thread."""
-        return self._thread == threading.get_ident()
+        return self._thread == get_ident()
 
     def log(self, level: int, message: str) -> None:
         """Tell something."""

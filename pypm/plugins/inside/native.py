@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ctypes as c
 import os
-from collections.abc import Callable
-from typing import Any
 
 from . import abi
-from .channel import Calls
 from .refusal import Refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .channel import Calls
 
 _NAME_BYTES = 64
 _LINE_BYTES = 1024
