@@ -133,7 +133,11 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644, folder: i
     """
     with storage_errors(f"write `{path}`"):
         place = path if folder is None else Path(path.name)
-        beside, descriptor = _open_beside(place, mode, folder)
+        try:
+            beside, descriptor = _open_beside(place, mode, folder)
+        except OSError as error:
+            error.filename = os.fspath(path)  # Not the name beside it, which nobody has heard of.
+            raise
         try:
             try:
                 _write_all(descriptor, content)

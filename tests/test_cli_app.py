@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,28 @@ def test_version_is_data(capsys: pytest.CaptureFixture[str]) -> None:
     answer = capsys.readouterr()
     assert answer.out == f"pypm {__version__}\n"
     assert answer.err == ""
+
+
+def test_self_version_tells_the_python_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["self", "version"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"pypm {__version__}",
+        f"Python {platform.python_version()} ({sys.executable})",
+    ]
+
+
+@pytest.mark.parametrize("group", ["plugin", "sandbox", "cache", "python"])
+def test_the_help_of_a_group_cuts_no_sentence(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main([group, "--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+
+
+def test_locked_in_the_environment_gives_way_to_frozen(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PYPM_LOCKED", "1")
+    assert app.main(["--project", str(tmp_path), "sync", "--frozen"]) == 1
+    assert "there is no `pyproject.toml`" in capsys.readouterr().err
 
 
 def test_self_version_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,7 +78,14 @@ def test_no_module_of_a_command_is_imported_for_the_help() -> None:
         (["sel"], "error: there is no command `sel`", "did you mean `pypm self`?"),
         (["install"], "error: there is no command `install`", "did you mean `pypm sync`?"),
         (["self", "vers"], "error: there is no command `vers`", "did you mean `pypm self version`?"),
-        (["self", "version", "--jsn"], "no such option", "`pypm self version --help`"),
+        (["add", "flask"], "error: there is no command `add`", "`dependencies` of pyproject.toml"),
+        (["cache", "add"], "error: there is no command `add`", "`pypm cache --help`"),
+        (["self", "version", "--jsn"], "error: there is no option `--jsn`\n", "did you mean `--json`?"),
+        (["lock", "--foo"], "error: there is no option `--foo`\n", "`pypm lock --help`"),
+        (["completion"], "error: missing argument `{bash|zsh|fish}`\n", "`pypm completion --help`"),
+        (["tree", "--depth", "x"], "for `--depth`: `x` is not a valid whole number", "`pypm tree --help`"),
+        (["sync", "--locked", "--frozen"], "`--locked` and `--frozen` do not go together", "the project"),
+        (["init", "--app", "--lib"], "`--app`, `--lib` and `--script` do not go together", ""),
         (["--color", "pink", "self"], "pink", "--help"),
     ],
 )

@@ -66,7 +66,7 @@ def pypm(
 ) -> Iterator[Line]:
     with IndexServer() as server:
         server.add("a", make_wheel("a", "1.0", requires=["b"]))
-        for name in ("b", "f", "t", "w"):
+        for name in ("b", "f", "t", "w", "pytest"):
             server.add(name, make_wheel(name, "1.0"))
         root = tmp_path / "p"
         root.mkdir()
@@ -143,6 +143,14 @@ def test_init_makes_a_project_that_locks(pypm: Line, tmp_path: Path, monkeypatch
     pypm("lock")
     assert (tmp_path / "new/pypm.lock").is_file()
     _, told = pypm("init", code=2)
+    assert "already" in told
+
+
+def test_init_makes_a_script_by_its_path(pypm: Line, tmp_path: Path) -> None:
+    _, told = pypm("init", "--script", str(tmp_path / "new" / "my-tool.py"))
+    assert "Created `my-tool`" in told
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["my-tool.py"]
+    _, told = pypm("init", "--script", str(tmp_path / "new" / "my-tool.py"), code=2)
     assert "already" in told
 
 

@@ -337,7 +337,7 @@ def test_sync_installs_what_is_locked_and_prints_its_digest(place: Place) -> Non
     assert "Nothing to do" in place.told
     assert place.data.strip() == digest
     place.fails("sync", "--expect-digest", "sha256:" + "0" * 64, code=3, says="not the expected one")
-    place.fails("sync", "--expect-digest", "nonsense", code=3, says="--expect-digest")
+    place.fails("sync", "--expect-digest", "nonsense", code=2, says="--expect-digest")
 
 
 @needs_sandbox
@@ -425,6 +425,9 @@ def test_run_passes_the_exit_code_on(place: Place) -> None:
     assert place.pypm("run", "sh", "-c", "kill -TERM $$") == 128 + 15
     assert place.pypm("run", "no-such-program") == 127
     assert "error: `no-such-program` is neither a program of the environment nor of the system" in place.told
+    place.fails(
+        "run", "nope.py", code=127, says=f"there is no script `nope.py` in `{place.root}`", hints="-m"
+    )
     (place.root / "data").write_text("no program")
     assert place.pypm("run", "./data") == 126
     assert place.pypm("run", "--timeout", "0.2s", "sleep", "30") == 124
@@ -446,12 +449,19 @@ def test_no_sync_prepares_nothing(place: Place) -> None:
         (["run", "--profile", "nope", "true"], "nope"),
         (["lock", "--index", "nourl"], "--index"),
         (["lock", "-P", "a b"], "--upgrade-package"),
+        (["lock", "-P", "nope"], "`--upgrade-package nope` names no package"),
         (["--project", "missing", "lock"], "missing"),
     ],
 )
 def test_flags_that_cannot_be_meant(place: Place, words: list[str], says: str) -> None:
     assert place.pypm("lock") == 0
     place.fails(*words, code=2, says=says)
+
+
+def test_a_file_that_cannot_be_exported_to(place: Place) -> None:
+    assert place.pypm("lock") == 0
+    place.fails("export", "-o", "missing/pylock.toml", code=1, says="missing/pylock.toml`: No such file")
+    assert ".tmp" not in place.told
 
 
 def test_no_interpreter_fits(place: Place) -> None:

@@ -43,6 +43,7 @@ def test_a_lib_is_a_typed_package_in_src_layout_whose_test_passes(tmp_path: Path
     files = planned(kind="lib")
     project = parse_project(files["pyproject.toml"].encode(), root=tmp_path)
     assert project.is_package
+    assert [str(one) for one in project.groups["dev"]] == ["pytest"], "what its own test needs"
     assert project.build_system is not None
     assert project.build_system.backend == "hatchling.build"
     assert files["src/my_demo/py.typed"] == ""
@@ -129,7 +130,7 @@ def test_a_requirements_file_becomes_a_project(tmp_path: Path) -> None:
     ]
     assert found.notes == (
         "requirements.txt:2: the credentials of the address were left out; keep them in `~/.netrc`",
-        "requirements.txt:11: `./local` was left out; add it with `pypm add --editable ./local`",
+        "requirements.txt:11: `./local` was left out; name it in `[tool.pypm.sources]`",
         "requirements.txt:12: `--no-binary` was left out",
         "2 hashes were left out: the lock has its own",
     )

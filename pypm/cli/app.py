@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import shell_complete
 
 from pypm.cli.interrupts import EXIT_INTERRUPTED, Interrupts
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 _SUMMARY = "A package manager that runs nothing foreign outside a sandbox, and proves every environment."
 
 EXIT_USAGE = 2
-"""128 + SIGINT, as a shell reports it."""
+"""A mistake in the command line, as click, argparse and most shells' own commands report it."""
+
+_ANY_LENGTH = 10_000
+"""Characters of a command's one line in a list of commands: it may wrap, but is never cut."""
 
 _COMPLETION_VARIABLE = "_PYPM_COMPLETE"
 """Set by the shell's completion script. Source: click's shell completion."""
@@ -56,6 +61,18 @@ _KNOWN_ELSEWHERE = {
     "new": "init",
 }
 """Names that other package managers give to what we call differently."""
+
+_HINTS_ELSEWHERE = {
+    "add": "write it into `dependencies` of pyproject.toml; `pypm sync` locks and installs it",
+    "remove": "take it out of `dependencies` of pyproject.toml; `pypm sync` locks anew and removes it",
+    "uninstall": "take it out of `dependencies` of pyproject.toml; `pypm sync` locks anew and removes it",
+    "upgrade": "`pypm lock --upgrade` moves every pin, `pypm lock -P NAME` one of them",
+    "why": "`pypm tree --invert NAME` shows what needs a package",
+    "outdated": "`pypm lock --upgrade --dry-run` shows what has newer versions",
+    "import": "`pypm init --from FILE` takes over a project or a requirements file",
+    "check": "`pypm lock --check` and `pypm sync --check` compare; `pypm verify` proves",
+}
+"""What those do that we have no command for, and how it is done here."""
 
 
 @dataclass(slots=True)
@@ -102,6 +119,7 @@ class Command(click.Command):
         for parameter in global_flags(environment=False):
             ctx.params.pop(str(parameter.name), None)
         _apply(invocation)
+        _require_one_state(ctx)
         return super().invoke(ctx)
 
 
@@ -109,6 +127,15 @@ class Group(click.Group):
     """A command that has commands of its own."""
 
     command_class = Command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its whole first sentence: click would cut it to one line."""
+        names = self.list_commands(ctx)
+        commands = [(name, self.get_command(ctx, name)) for name in names]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, one.get_short_help_str(limit=_ANY_LENGTH)) for name, one in commands if one]
+            )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -222,6 +249,16 @@ def _apply(invocation: Invocation) -> None:
             raise click.UsageError(f"cannot change to `{options.directory}`: {error.strerror}") from error
 
 
+def _require_one_state(ctx: click.Context) -> None:
+    """Refuse `--locked` beside `--frozen`: whichever won, who wrote both would be wrong about the other."""
+    if all(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("locked", "frozen")):
+        error = click.UsageError("`--locked` and `--frozen` do not go together", ctx)
+        error.pypm_hint = (
+            "the first compares the lock with the project, the second does not look at the project"  # type: ignore[attr-defined]
+        )
+        raise error
+
+
 def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> None:
     import difflib
 
@@ -229,7 +266,10 @@ def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> Non
     if name in _KNOWN_ELSEWHERE and _KNOWN_ELSEWHERE[name] in known:
         close = [_KNOWN_ELSEWHERE[name]]
     error = click.UsageError(f"there is no command `{name}`", ctx)
-    error.pypm_hint = f"did you mean `{ctx.command_path} {close[0]}`?" if close else None  # type: ignore[attr-defined]
+    hint = f"did you mean `{ctx.command_path} {close[0]}`?" if close else None
+    if ctx.parent is None:
+        hint = _HINTS_ELSEWHERE.get(name, hint)
+    error.pypm_hint = hint  # type: ignore[attr-defined]
     raise error
 
 
@@ -238,12 +278,26 @@ def _fail_usage(console: Console, mistake: click.ClickException) -> int:
     if type(mistake).__name__ == "NoArgsIsHelpError" and context is not None:
         click.echo(context.get_help(), err=True)
         return EXIT_USAGE
-    text = mistake.format_message().rstrip(".")
-    hint: str | None = getattr(mistake, "pypm_hint", None)
+    text, hint = _in_our_words(mistake)
     if hint is None and context is not None:
         hint = f"`{context.command_path} --help` lists what it understands"
-    console.fail_usage(text[:1].lower() + text[1:], hint=hint)
+    console.fail_usage(text, hint=hint)
     return EXIT_USAGE
+
+
+def _in_our_words(mistake: click.ClickException) -> tuple[str, str | None]:
+    """Return click's sentence as ours are: literals in backticks, and what to do in the hint alone."""
+    hint: str | None = getattr(mistake, "pypm_hint", None)
+    if isinstance(mistake, click.NoSuchOption):
+        import difflib
+
+        # Nearer than click asks for: `--foo` is no `--color`.
+        close = difflib.get_close_matches(mistake.option_name, mistake.possibilities or (), n=1, cutoff=0.75)
+        return f"there is no option `{mistake.option_name}`", f"did you mean `{close[0]}`?" if close else hint
+    # Of a missing choice click lists the values on lines of their own; the parameter's name tells them, too.
+    text = mistake.format_message().splitlines()[0].removesuffix("Choose from:").rstrip(" .")
+    text = re.sub(r"(?<!\w)'([^'`]*)'(?!\w)", r"`\1`", text)
+    return text[:1].lower() + text[1:], hint
 
 
 def _silence_stdout() -> None:

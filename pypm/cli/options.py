@@ -23,6 +23,15 @@ class Flag(click.Option):
         super().__init__(declarations, **attributes)
 
 
+class Count(click.IntRange):
+    """A whole number from zero on."""
+
+    name = "whole number"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+
 def flag(*declarations: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
     """Declare a `Flag` on a command's function."""
     return click.option(*declarations, cls=Flag, **attributes)

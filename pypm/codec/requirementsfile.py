@@ -124,7 +124,7 @@ class _Reader:
         elif name == "--find-links":
             self.find_links.append(self._address(value, where))
         elif name == "--editable":
-            self.notes.append(f"{where}: `{value}` was left out; add it with `pypm add --editable {value}`")
+            self.notes.append(f"{where}: `{value}` was left out; name it in `[tool.pypm.sources]`")
         else:
             self.notes.append(f"{where}: `{name}` was left out")
 

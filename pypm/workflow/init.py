@@ -40,6 +40,8 @@ class NewProject:
     python: str
     """`3.12`: the version that `.python-version` asks for, and the lowest that is admitted."""
     description: str = ""
+    script: str | None = None
+    """The file name of a script; by default its name as a module's."""
     imported: RequirementsFile | None = None
     """Requirements that are taken over from a file."""
 
@@ -55,7 +57,7 @@ def plan_project(project: NewProject) -> tuple[NewFile, ...]:
     """
     name = _checked_name(project.name)
     if project.kind == "script":
-        return ((f"{_module(name)}.py", _script(project)),)
+        return ((project.script or f"{_module(name)}.py", _script(project)),)
     files: list[NewFile] = [
         (PROJECT_FILE, _pyproject(project, name)),
         ("README.md", f"# {name}\n" + (f"\n{project.description}\n" if project.description else "")),
@@ -156,6 +158,7 @@ def _pyproject(project: NewProject, name: NormalizedName) -> str:
     lines += _list("dependencies", map(str, imported.requirements if imported else ()))
     if project.kind == "lib":
         lines += ["", "[build-system]", 'requires = ["hatchling"]', 'build-backend = "hatchling.build"']
+        lines += ["", "[dependency-groups]", 'dev = ["pytest"]']
     if imported is not None:
         lines += _settings(imported)
     return "\n".join(lines) + "\n"

@@ -178,4 +178,5 @@ def count(number: int) -> str:
 
 def _readable(dist_info: str) -> str:
     name, _, version = dist_info.removesuffix(_DIST_INFO).partition("-")
-    return f"{name.replace('_', '-')} {version}"
+    # As the lock writes it: one package has one name, whatever its author calls the folder.
+    return f"{name.replace('_', '-').replace('.', '-').lower()} {version}"

@@ -77,7 +77,9 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
         resolution = resolve(inputs, provider, reporter=ResolvingTask(task))
         context.reporter.detail(provider.traffic())
         resolution = completed(context, project, resolution, before, every_size=request.refresh)
-        return freeze(project, resolution, content_hash=wanted, exclude_newer=limit, path_hint=path_hint)
+        lock = freeze(project, resolution, content_hash=wanted, exclude_newer=limit, path_hint=path_hint)
+    _require_known(inputs.upgrade, before, lock)
+    return lock
 
 
 class Building:
@@ -191,6 +193,17 @@ def _upgrades(words: Iterable[str]) -> tuple[frozenset[NormalizedName], tuple[Re
         if requirement.specifier:
             aims.append(requirement)
     return frozenset(names), tuple(aims)
+
+
+def _require_known(upgraded: Iterable[NormalizedName], before: Lock | None, after: Lock) -> None:
+    """A misspelt name would look like a package that has nothing newer."""
+    known = {package.name for lock in (before, after) if lock is not None for package in lock.packages}
+    for name in sorted(set(upgraded) - known):
+        raise UsageError(
+            f"`--upgrade-package {name}` names no package of the lock",
+            reference="unknown-package",
+            hint="`pypm tree` lists what is locked",
+        )
 
 
 class ResolvingTask:

@@ -221,12 +221,19 @@ def _preparation(request: RunRequest) -> Preparation:
 
 
 def _require_program(word: str, prepared: Prepared) -> None:
-    if not plans.is_program(word, _program_folders(prepared)):
+    if plans.is_program(word, _program_folders(prepared)):
+        return
+    if word.endswith(".py"):
         raise ProgramMissingError(
-            f"`{word}` is neither a program of the environment nor of the system",
+            f"there is no script `{word}` in `{Path.cwd()}`, and no program of that name",
             reference="program-missing",
-            hint="`pypm tree` lists what is locked; `--group` or `--extra` may have to ask for it",
+            hint="name a script by its path from here, a module with `-m`",
         )
+    raise ProgramMissingError(
+        f"`{word}` is neither a program of the environment nor of the system",
+        reference="program-missing",
+        hint="`pypm tree` lists what is locked; `--group` or `--extra` may have to ask for it",
+    )
 
 
 def _program_folders(prepared: Prepared) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class StartRequest:
     """`app`, `lib` or `script`."""
     name: str
     description: str = ""
+    script: str | None = None
+    """The file name of a script, where the user gave one."""
     requirements: Path | None = None
     origin: str | None = None
     """A file of another package manager that is taken over; `auto` looks for one."""
@@ -67,6 +69,7 @@ def start(context: Context, request: StartRequest) -> StartOutcome:
             kind=request.kind,
             python=f"{major}.{minor}",
             description=request.description,
+            script=request.script,
             imported=imported,
         )
     )

@@ -12,7 +12,7 @@ from typing import Any
 from pypm.digest import parse_sha256
 from pypm.environment.linking import ChangedTreeError
 from pypm.environment.writer import STATE_FILE
-from pypm.errors import IntegrityError
+from pypm.errors import IntegrityError, UsageError
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
 from pypm.store.wheels import Store
@@ -81,7 +81,7 @@ def sync(context: Context, request: SyncRequest) -> SyncOutcome:
         IntegrityError: a file or the environment's digest is not what was expected.
         IndexAccessError, BuildError, StorageError: something missing could not be had.
     """
-    expected = request.expected_digest and parse_sha256(request.expected_digest, where="--expect-digest")
+    expected = _expected(request)
     preparation = Preparation(
         selection=request.selection, locked=request.locked or request.check, frozen=request.frozen
     )
@@ -91,7 +91,17 @@ def sync(context: Context, request: SyncRequest) -> SyncOutcome:
         return _made_so(context, preparation, expected)
 
 
-def _made_so(context: Context, preparation: Preparation, expected: Sha256 | str | None) -> SyncOutcome:
+def _expected(request: SyncRequest) -> Sha256 | None:
+    if request.expected_digest is None:
+        return None
+    try:
+        return parse_sha256(request.expected_digest, where="--expect-digest")
+    except IntegrityError as error:
+        # Nothing was compared: it is the command line that does not hold.
+        raise UsageError(error.message, reference=error.reference, hint=error.hint) from None
+
+
+def _made_so(context: Context, preparation: Preparation, expected: Sha256 | None) -> SyncOutcome:
     started = time.monotonic()
     prepared = prepare(context, preparation)
     environment = prepared.environment

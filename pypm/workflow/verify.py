@@ -109,11 +109,11 @@ def verify(context: Context, request: VerifyRequest) -> VerifyOutcome:
             again = _Inspection(context, preparation)
             again.run()
             outcome = replace(again.outcome(), differences=outcome.differences)
-    megabytes = outcome.size_bytes / 1e6
+    mebibytes = outcome.size_bytes / 2**20
     seconds = time.monotonic() - started
     context.reporter.step(
         "Verified",
-        f"{outcome.packages} packages, {outcome.files} files, {megabytes:.1f} MB in {seconds:.2f} s",
+        f"{outcome.packages} packages, {outcome.files} files, {mebibytes:.1f} MiB in {seconds:.2f} s",
     )
     return outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from pypm.cli.app import Group, Invocation
-from pypm.cli.options import flag, json_flag
+from pypm.cli.options import Count, flag, json_flag
 from pypm.cli.sizes import human_size
 
 
@@ -41,7 +41,14 @@ def size(invocation: Invocation, as_json: bool) -> None:
 
 @command.command()
 @flag("--dry-run", is_flag=True, help="Remove nothing; print what would go.")
-@flag("--days", type=click.IntRange(min=0), default=30, help="Keep what was used within this many days.")
+@flag(
+    "--days",
+    type=Count(),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Keep what was used within this many days.",
+)
 @click.pass_obj
 def prune(invocation: Invocation, dry_run: bool, days: int) -> None:
     """Remove what no project has used lately, and the rests of killed processes."""

@@ -8,13 +8,14 @@ import click
 
 from pypm.cli.app import Command, Invocation
 from pypm.cli.options import flag
+from pypm.errors import UsageError
 
 
 @click.command(cls=Command)
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@flag("--app", "kind", flag_value="app", envvar=None, help="A program: main.py beside its pyproject.toml.")
-@flag("--lib", "kind", flag_value="lib", envvar=None, help="A library: src layout, build system, tests.")
-@flag("--script", "kind", flag_value="script", envvar=None, help="One file with its own requirements.")
+@flag("--app", is_flag=True, envvar=None, help="A program: main.py beside its pyproject.toml.")
+@flag("--lib", is_flag=True, envvar=None, help="A library: src layout, build system, tests.")
+@flag("--script", is_flag=True, envvar=None, help="One file with its own requirements: PATH may name it.")
 @flag("--name", metavar="NAME", help="The project's name; else the folder's.")
 @flag("--description", default="", metavar="TEXT", help="What it is, in one line.")
 @flag(
@@ -36,11 +37,11 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     invocation: Invocation,
     /,
     path: Path | None,
-    kind: str | None,
     name: str | None,
     description: str,
     requirements: Path | None,
     origin: str | None,
+    **kinds: bool,
 ) -> None:
     """Make a project in PATH, or here.
 
@@ -48,13 +49,19 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
     """
     from pypm.workflow.start import StartRequest, start
 
-    root = (path or invocation.options.project or Path.cwd()).absolute()
+    chosen = [kind for kind, is_chosen in kinds.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError("`--app`, `--lib` and `--script` do not go together", reference="conflicting-flags")
+    root, script = (path or invocation.options.project or Path.cwd()).absolute(), None
+    if chosen == ["script"] and root.suffix == ".py":
+        root, script, name = root.parent, root.name, name or root.stem
     with invocation.context() as context:
         request = StartRequest(
             root=root,
-            kind=kind or "app",
+            kind=chosen[0] if chosen else "app",
             name=name or root.name,
             description=description,
+            script=script,
             requirements=requirements,
             origin=origin,
         )

@@ -28,3 +28,4 @@ def version(invocation: Invocation, as_json: bool) -> None:
         )
     else:
         invocation.console.data(f"pypm {__version__}")
+        invocation.console.data(f"Python {platform.python_version()} ({sys.executable})")

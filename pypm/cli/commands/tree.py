@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pypm.cli.app import Command, Invocation
-from pypm.cli.options import flag, json_flag
+from pypm.cli.options import Count, flag, json_flag
 
 if TYPE_CHECKING:
     from pypm.workflow.tree import Line
 
 
 @click.command(cls=Command)
-@flag(
-    "--depth", type=click.IntRange(min=0), metavar="N", help="Show no more levels than this below the first."
-)
+@flag("--depth", type=Count(), metavar="N", help="Show no more levels than this below the first.")
 @flag("--invert", metavar="NAME", help="Show what needs this package.")
 @json_flag
 @click.pass_obj
