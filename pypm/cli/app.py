@@ -75,6 +75,14 @@ _HINTS_ELSEWHERE = {
 """What those do that we have no command for, and how it is done here."""
 
 
+class Mistake(click.UsageError):
+    """A mistake in the command line that we see, not click, with a hint of its own."""
+
+    def __init__(self, message: str, ctx: click.Context, *, hint: str | None) -> None:
+        super().__init__(message, ctx)
+        self.hint = hint
+
+
 @dataclass(slots=True)
 class Invocation:
     """What a command's function gets: the global options and the one console."""
@@ -252,11 +260,8 @@ def _apply(invocation: Invocation) -> None:
 def _require_one_state(ctx: click.Context) -> None:
     """Refuse `--locked` beside `--frozen`: whichever won, who wrote both would be wrong about the other."""
     if all(ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("locked", "frozen")):
-        error = click.UsageError("`--locked` and `--frozen` do not go together", ctx)
-        error.pypm_hint = (
-            "the first compares the lock with the project, the second does not look at the project"  # type: ignore[attr-defined]
-        )
-        raise error
+        hint = "the first compares the lock with the project, the second does not look at the project"
+        raise Mistake("`--locked` and `--frozen` do not go together", ctx, hint=hint)
 
 
 def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> None:
@@ -265,12 +270,10 @@ def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> Non
     close = difflib.get_close_matches(name, known, n=1)
     if name in _KNOWN_ELSEWHERE and _KNOWN_ELSEWHERE[name] in known:
         close = [_KNOWN_ELSEWHERE[name]]
-    error = click.UsageError(f"there is no command `{name}`", ctx)
     hint = f"did you mean `{ctx.command_path} {close[0]}`?" if close else None
     if ctx.parent is None:
         hint = _HINTS_ELSEWHERE.get(name, hint)
-    error.pypm_hint = hint  # type: ignore[attr-defined]
-    raise error
+    raise Mistake(f"there is no command `{name}`", ctx, hint=hint)
 
 
 def _fail_usage(console: Console, mistake: click.ClickException) -> int:
@@ -287,17 +290,18 @@ def _fail_usage(console: Console, mistake: click.ClickException) -> int:
 
 def _in_our_words(mistake: click.ClickException) -> tuple[str, str | None]:
     """Return click's sentence as ours are: literals in backticks, and what to do in the hint alone."""
-    hint: str | None = getattr(mistake, "pypm_hint", None)
+    if isinstance(mistake, Mistake):
+        return mistake.message, mistake.hint
     if isinstance(mistake, click.NoSuchOption):
         import difflib
 
         # Nearer than click asks for: `--foo` is no `--color`.
         close = difflib.get_close_matches(mistake.option_name, mistake.possibilities or (), n=1, cutoff=0.75)
-        return f"there is no option `{mistake.option_name}`", f"did you mean `{close[0]}`?" if close else hint
+        return f"there is no option `{mistake.option_name}`", f"did you mean `{close[0]}`?" if close else None
     # Of a missing choice click lists the values on lines of their own; the parameter's name tells them, too.
     text = mistake.format_message().splitlines()[0].removesuffix("Choose from:").rstrip(" .")
     text = re.sub(r"(?<!\w)'([^'`]*)'(?!\w)", r"`\1`", text)
-    return text[:1].lower() + text[1:], hint
+    return text[:1].lower() + text[1:], None
 
 
 def _silence_stdout() -> None:
