@@ -309,6 +309,20 @@ def test_a_placeholder_is_refused_by_name_and_filled_in(place: Place) -> None:
     assert place.lock.read_text() == good
 
 
+def test_another_strategy_keeps_no_pins(place: Place) -> None:
+    assert place.pypm("lock") == 0
+    highest = place.lock.read_bytes()
+    assert place.pypm("lock", "--resolution", "lowest") == 0
+    assert " ~ a 2.0 -> 1.0" in place.lines, place.told
+    lowest = place.lock.read_bytes()
+    assert b'resolution = "lowest"' in lowest
+    place.server.add("a", make_wheel("a", "0.9"))
+    assert place.pypm("lock", "--resolution", "lowest", "--refresh") == 0
+    assert place.lock.read_bytes() == lowest, "pins of the same strategy stay"
+    assert place.pypm("lock") == 0
+    assert place.lock.read_bytes() == highest
+
+
 def test_locking_again_changes_no_byte(place: Place) -> None:
     assert place.pypm("lock") == 0
     content = place.lock.read_bytes()

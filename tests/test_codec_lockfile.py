@@ -126,6 +126,7 @@ def locks(draw: Any) -> Lock:
         group_dependencies=draw(edge_tables),
         plugins=draw(plugin_lists),
         exclude_newer=draw(st.none() | texts),
+        strategy=draw(st.sampled_from(["highest", "lowest", "lowest-direct"])),
     )
 
 

@@ -30,6 +30,7 @@ def lock_to_data(lock: Lock) -> dict[str, Any]:
         "dependency-groups": sorted(lock.dependency_groups),
         "default-groups": sorted(lock.default_groups),
         "exclude-newer": lock.exclude_newer,
+        "resolution": None if lock.strategy == "highest" else lock.strategy,
         "dependencies": _edges(lock.root_dependencies),
     }
     # Empty entries say nothing; without them most locks have six lines before the first package.

@@ -49,8 +49,8 @@ _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f]+")
 
 _TOP_KEYS = frozenset((
     "lock-version", "content-hash", "lock-hash", "requires-python", "environments", "forks", "extras",
-    "dependency-groups", "default-groups", "exclude-newer", "dependencies", "optional-dependencies",
-    "group-dependencies", "indexes", "packages", "plugins",
+    "dependency-groups", "default-groups", "exclude-newer", "resolution", "dependencies",
+    "optional-dependencies", "group-dependencies", "indexes", "packages", "plugins",
 ))  # fmt: skip
 _PACKAGE_KEYS = frozenset((
     "name", "version", "marker", "requires-python", "yanked", "index", "archive", "directory", "vcs",
@@ -101,6 +101,7 @@ class LockReader:
                 for number, entry in enumerate(self._tables(data, "plugins"))
             ),
             exclude_newer=self._optional_text(data, "exclude-newer", ""),
+            strategy=self._optional_text(data, "resolution", "") or "highest",
         )
 
     def refuse(self, path: str, problem: str) -> NoReturn:

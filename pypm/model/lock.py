@@ -104,3 +104,5 @@ class Lock:
     plugins: tuple[LockedPlugin, ...] = ()
     exclude_newer: str | None = None
     """The date limit the lock was made under, absolute, so that a duration in the project stays stable."""
+    strategy: str = "highest"
+    """Which of the versions that fit were chosen: pins of another strategy are no pins to keep."""

@@ -54,6 +54,7 @@ def freeze(
         extra_dependencies={name: locked(edges) for name, edges in sorted(resolution.extra_edges)},
         group_dependencies={name: locked(edges) for name, edges in sorted(resolution.group_edges)},
         exclude_newer=exclude_newer,
+        strategy=project.settings.strategy,
     )
 
 

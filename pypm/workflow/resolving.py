@@ -135,7 +135,7 @@ def _inputs(project: Project, before: Lock | None, request: LockRequest) -> Inpu
         groups=project.groups,
         sources=project.sources,
         settings=replace(settings, constraints=(*settings.constraints, *aims)),
-        preferences=_preferences(before),
+        preferences=_preferences(before, settings.strategy),
         regions=before.forks if before else (),
         upgrade=moving,
         upgrade_all=request.upgrade,
@@ -169,9 +169,10 @@ def _places(context: Context) -> Callable[..., str | None]:
     return place
 
 
-def _preferences(before: Lock | None) -> Mapping[NormalizedName, tuple[Preference, ...]]:
+def _preferences(before: Lock | None, strategy: str) -> Mapping[NormalizedName, tuple[Preference, ...]]:
+    """Return the pins to keep: none where others were looked for, as the newest fit where the oldest do."""
     found: dict[NormalizedName, list[Preference]] = defaultdict(list)
-    for package in before.packages if before else ():
+    for package in before.packages if before and before.strategy == strategy else ():
         if package.version is not None:
             found[package.name].append(Preference(version=Version(package.version), marker=package.marker))
     return MappingProxyType({name: tuple(preferences) for name, preferences in found.items()})
