@@ -62,7 +62,19 @@ def _network(_: re.Match[str]) -> str:
 def _module(match: re.Match[str]) -> str:
     return (
         f"the build imports `{match['name']}` without listing it in `build-system.requires`; "
-        "ask its authors to add it"
+        "ask its authors to add it (where there is only a `setup.py`, in a `pyproject.toml` beside it), "
+        "or require a version that has a wheel"
+    )
+
+
+def _python_2(_: re.Match[str]) -> str:
+    return "its `setup.py` is written for Python 2; require a newer version, or another package"
+
+
+def _gone(match: re.Match[str]) -> str:
+    return (
+        f"its build needs `{match['name']}`, which newer Pythons and setuptools no longer have; "
+        "require a newer version or one that has a wheel, or choose an older Python with `--python`"
     )
 
 
@@ -80,6 +92,8 @@ def _read_only(match: re.Match[str]) -> str:
 
 _COMPILERS = r"gcc|g\+\+|cc|c\+\+|clang"
 _TOOLS = r"cargo|rustc|cmake|ninja|make|swig|pkg-config|git|gfortran"
+_PYTHON_2_MODULES = r"ConfigParser|StringIO|__builtin__|commands|httplib|urllib2|urlparse|Queue"
+_GONE_MODULES = r"asynchat|asyncore|distutils|imp|pkg_resources"
 
 _MENDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"fatal error: '?(?P<name>[\w./+-]+\.h(?:pp)?)'?(?:: No such file| file not found)", _header),
@@ -95,6 +109,9 @@ _MENDS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (rf"\b(?P<name>{_TOOLS}): (?:command )?not found", _tool),
     (r"Temporary failure in name resolution|Name or service not known|Network is unreachable", _network),
     (r"Could not resolve host|NameResolutionError|failed to lookup address|dns error", _network),
+    (rf"No module named '(?P<name>{_PYTHON_2_MODULES})'", _python_2),
+    (r"SyntaxError: Missing parentheses in call to '(?:print|exec)'", _python_2),
+    (rf"No module named '(?P<name>{_GONE_MODULES})\b", _gone),
     (r"(?:ModuleNotFoundError|ImportError): No module named '(?P<name>\w+)", _module),
     (r"MemoryError|Cannot allocate memory|virtual memory exhausted|Killed signal terminated", _memory),
     (r"No space left on device", _space),

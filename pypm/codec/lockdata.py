@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from pypm.model.artifact import LockedArtifact
 from pypm.model.lock import Lock, LockedDependency, LockedPackage, LockedPlugin
-from pypm.model.project import IndexSource, PathSource, UrlSource, VcsSource
+from pypm.model.project import PRERELEASES, STRATEGIES, IndexSource, PathSource, UrlSource, VcsSource
 
 PLACEHOLDER = "sha256:TODO-sha256"
 """A hash that is still to be filled in: `sync` refuses it, `lock --refresh` asks the index for it."""
@@ -29,8 +29,9 @@ def lock_to_data(lock: Lock) -> dict[str, Any]:
         "extras": sorted(lock.extras),
         "dependency-groups": sorted(lock.dependency_groups),
         "default-groups": sorted(lock.default_groups),
+        "resolution": None if lock.strategy == STRATEGIES[0] else lock.strategy,
+        "prerelease": None if lock.prerelease == PRERELEASES[0] else lock.prerelease,
         "exclude-newer": lock.exclude_newer,
-        "resolution": None if lock.strategy == "highest" else lock.strategy,
         "dependencies": _edges(lock.root_dependencies),
     }
     # Empty entries say nothing; without them most locks have six lines before the first package.

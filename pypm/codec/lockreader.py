@@ -31,6 +31,8 @@ from pypm.model.lock import (
 )
 from pypm.model.project import (
     DEFAULT_INDEX_NAME,
+    PRERELEASES,
+    STRATEGIES,
     IndexSource,
     PathSource,
     Source,
@@ -49,8 +51,8 @@ _FILE_NAME = re.compile(r"(?!\.\.?$)[^/\\:\x00-\x1f]+")
 
 _TOP_KEYS = frozenset((
     "lock-version", "content-hash", "lock-hash", "requires-python", "environments", "forks", "extras",
-    "dependency-groups", "default-groups", "exclude-newer", "resolution", "dependencies",
-    "optional-dependencies", "group-dependencies", "indexes", "packages", "plugins",
+    "dependency-groups", "default-groups", "resolution", "prerelease", "exclude-newer",
+    "dependencies", "optional-dependencies", "group-dependencies", "indexes", "packages", "plugins",
 ))  # fmt: skip
 _PACKAGE_KEYS = frozenset((
     "name", "version", "marker", "requires-python", "yanked", "index", "archive", "directory", "vcs",
@@ -100,8 +102,9 @@ class LockReader:
                 self._plugin(entry, f"plugins[{number}]")
                 for number, entry in enumerate(self._tables(data, "plugins"))
             ),
+            strategy=self._choice(data, "resolution", STRATEGIES),
+            prerelease=self._choice(data, "prerelease", PRERELEASES),
             exclude_newer=self._optional_text(data, "exclude-newer", ""),
-            strategy=self._optional_text(data, "resolution", "") or "highest",
         )
 
     def refuse(self, path: str, problem: str) -> NoReturn:
@@ -120,6 +123,12 @@ class LockReader:
         if not table.keys() <= known:
             key = min(table.keys() - known)
             self.refuse(f"{where}.{key}" if where else key, "is not a field of this lock format")
+
+    def _choice(self, table: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
+        value = self._optional_text(table, key, "")
+        if value is not None and value not in choices:
+            self.refuse(key, f"is none of {', '.join(choices)}")
+        return choices[0] if value is None else value
 
     def _text(self, table: Mapping[str, Any], key: str, where: str) -> str:
         value = table.get(key)

@@ -97,6 +97,12 @@ _MISTAKES: tuple[tuple[str, _Explain], ...] = (
         lambda match: f"write `{_package(match)}~={_two_parts(match['version'])}` for compatible releases",
     ),
     (
+        _HEAD + r"~=\s*(?P<version>\d+)\s*(?:[;,]|$)",
+        lambda match: (
+            f"write `{_package(match)}~={match['version']}.0`: a compatible release has two numbers or more"
+        ),
+    ),
+    (
         _HEAD + r"=(?P<operator>[<>])\s*(?P<version>[^\s;,]+)",
         lambda match: f"write `{_package(match)}{match['operator']}={match['version']}`",
     ),

@@ -18,10 +18,7 @@ from packaging.utils import NormalizedName
 
 from pypm.codec.places import parse_indexes, parse_sources
 from pypm.codec.shape import Table, describe, suggestion
-from pypm.model.project import Index, ResolutionSettings, Source
-
-STRATEGIES = ("highest", "lowest", "lowest-direct")
-PRERELEASES = ("if-necessary", "explicit", "allow", "disallow")
+from pypm.model.project import PRERELEASES, STRATEGIES, Index, ResolutionSettings, Source
 
 _RESOLUTION_KEYS = (
     "constraints", "overrides", "exclusions", "environments", "required-environments", "conflicts",
@@ -45,6 +42,9 @@ _CALLED_ELSEWHERE = {
 }
 _USERS_KEYS = ("build-signing-key", "cache-dir", "default-index", "offline", "python")
 """These are the user's to decide: a project must not choose them for those who check it out."""
+
+DATE_LIMITS = "a date (`2026-01-31`), a time in UTC nor a duration (`7 days`)"
+"""What a date limit can be, behind "neither"."""
 
 _DURATION = re.compile(
     r"\s*\d{1,4}\s*(second|minute|hour|day|week|month|year)s?\s*"
@@ -130,10 +130,15 @@ def _date_limit(table: Table, key: str) -> str | None:
     if type(value) is not str:
         table.add(key, f"must be a date, a time or a duration, not {describe(value)}")
         return None
-    if _DURATION.fullmatch(value) or _is_date(value):
+    if is_date_limit(value):
         return value.strip()
-    table.add(key, f"`{value}` is neither a date (`2026-01-31`), a time in UTC nor a duration (`7 days`)")
+    table.add(key, f"`{value}` is neither {DATE_LIMITS}")
     return None
+
+
+def is_date_limit(text: str) -> bool:
+    """Whether a text is something that `exclude-newer` can be: one of `DATE_LIMITS`."""
+    return _DURATION.fullmatch(text) is not None or _is_date(text)
 
 
 def _is_date(text: str) -> bool:
@@ -145,11 +150,12 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _date_limits(table: Table) -> Mapping[NormalizedName, str]:
-    limits: dict[NormalizedName, str] = {}
-    for key in table.values:
-        name, limit = table.name(key, table.at(key)), _date_limit(table, key)
-        if name is not None and limit is not None:
+def _date_limits(table: Table) -> Mapping[NormalizedName, str | None]:
+    """Return the limits of single packages; `false` lifts the limit for one."""
+    limits: dict[NormalizedName, str | None] = {}
+    for key, value in table.values.items():
+        name, limit = table.name(key, table.at(key)), None if value is False else _date_limit(table, key)
+        if name is not None and (limit is not None or value is False):
             limits[name] = limit
     return MappingProxyType(limits)
 

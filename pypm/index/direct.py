@@ -107,7 +107,7 @@ def path_offer(
         raise ConfigurationError(
             f"`{source.path}`, the source of `{name}`, does not exist",
             reference="source-missing",
-            hint=f"check `[tool.pypm.sources] {name}`",
+            hint=f"check the path, in `[tool.pypm.sources] {name}` or behind the `@` of the requirement",
         )
     return _tree_offer(name, source, source.path, path, build_metadata)
 
@@ -121,7 +121,9 @@ def _tree_offer(
 ) -> DirectOffer:
     metadata = _tree_metadata(name, source, place, tree, build_metadata)
     if metadata.name != name:
-        raise Unavailable(f"`{place}` holds `{metadata.name}`, not `{name}`")
+        raise Unavailable(
+            f"`{place}` holds `{metadata.name}`, not `{name}`", hint=f"require it as `{metadata.name}`"
+        )
     only = Candidate(
         name=name, version=metadata.version, source=source, requires_python=metadata.requires_python
     )
@@ -159,7 +161,9 @@ def _archive_version(name: NormalizedName, filename: str, place: str) -> Version
     if parsed is None:
         raise Unavailable(f"`{place}` is neither a wheel nor a source distribution, by its name")
     if parsed.name != name:
-        raise Unavailable(f"`{place}` is a file of `{parsed.name}`, not of `{name}`")
+        raise Unavailable(
+            f"`{place}` is a file of `{parsed.name}`, not of `{name}`", hint=f"require it as `{parsed.name}`"
+        )
     return parsed.version
 
 

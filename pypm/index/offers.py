@@ -190,6 +190,8 @@ def _reason_against(entry: PageFile, rules: Rules, limit: datetime | None) -> st
         reason = _too_new(entry, limit)
         if reason is not None:
             return reason
+    if rules.no_binary and rules.no_build:
+        return "it has files, and wheels and builds are both off (`no-binary` and `no-build`)"
     is_wheel = entry.filename.endswith(".whl")
     if is_wheel and rules.no_binary:
         return "it has no source distribution, and wheels are off (`no-binary`)"
@@ -205,14 +207,15 @@ def _written(limit: datetime) -> str:
 
 def _too_new(entry: PageFile, limit: datetime) -> str | None:
     if entry.upload_time is None:
-        return "its files have no upload time, and a date limit is set"
+        return "its files have no upload time, and a date limit is set (`exclude-newer`)"
     if len(entry.upload_time) == len(text := _written(limit)) and entry.upload_time < text:
         return None
     uploaded = parse_time(entry.upload_time)
     if uploaded is None:
         return "the upload time of its files cannot be read, and a date limit is set"
     if uploaded >= limit:
-        return f"it was uploaded after {limit.isoformat(timespec='seconds').replace('+00:00', 'Z')}"
+        moment = limit.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return f"it was uploaded after {moment}, the limit by `exclude-newer`"
     return None
 
 

@@ -101,7 +101,7 @@ class Pages:
             raise IndexAccessError(
                 f"the flat index `{redact(url)}` does not exist",
                 reference="index-missing",
-                hint="check `url` of the index in `[[tool.pypm.index]]`",
+                hint="check its path or address, in `[[tool.pypm.index]]` or behind `--find-links`",
             )
         return page
 

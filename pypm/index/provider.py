@@ -145,7 +145,7 @@ class IndexProvider:
 
     def offer(self, name: NormalizedName, source: Source | None) -> Offer:
         """Return what `source`, or the configured indexes in order, offer under `name`; see the protocol."""
-        return self._offers.get((name, source), lambda: self._find_offer(name, source))
+        return self._offers.get((name, source), lambda: self._find_sorted(name, source))
 
     def metadata(self, candidate: Candidate) -> CandidateMetadata:
         """Return the candidate's core metadata; see the protocol."""
@@ -208,7 +208,12 @@ class IndexProvider:
     def _find_sorted(self, name: NormalizedName, source: Source | None) -> Offer:
         """Find an offer and sort its files, as long as nobody waits for it."""
         offer = self._find_offer(name, source)
-        _ = offer.versions
+        if not offer.versions and not offer.excluded:
+            raise Unavailable(
+                f"the page of `{name}` lists no wheel and no source distribution of it",
+                hint="its files were removed, or are of kinds that nobody installs any more (`.egg`, `.exe`):"
+                " require another package, or configure an index that has it",
+            )
         return offer
 
     def _find_offer(self, name: NormalizedName, source: Source | None) -> Offer:

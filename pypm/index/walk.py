@@ -120,7 +120,7 @@ class Walk:
             admitted = self._markers.admits(inputs.requires_python)
             self._universe = diagram.conjoin(self._universe, admitted)
         self._pins = {
-            name: [pin.version for pin in pins]
+            name: pins
             for name, pins in inputs.preferences.items()
             if name not in inputs.upgrade and not inputs.upgrade_all
         }
@@ -233,8 +233,8 @@ class Walk:
         yield from ordered(mask & ~versions.stable)
 
     def _pinned(self, place: _Place) -> list[Version]:
-        name = next(iter(place.requirements)).name
-        return self._pins.get(name, [])
+        asked = next(iter(place.requirements))
+        return [pin.version for pin in self._pins.get(asked.name, ()) if pin.is_from(asked.source)]
 
     def _floor(self, guards: set[int]) -> Cut | None:
         diagram = self._markers.diagram

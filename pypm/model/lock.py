@@ -102,7 +102,9 @@ class Lock:
         default_factory=lambda: MappingProxyType({})
     )
     plugins: tuple[LockedPlugin, ...] = ()
+    strategy: str = "highest"
+    """Which versions were chosen, as `ResolutionSettings` has it: what another one chose does not stay."""
+    prerelease: str = "if-necessary"
+    """When pre-releases could be chosen, likewise."""
     exclude_newer: str | None = None
     """The date limit the lock was made under, absolute, so that a duration in the project stays stable."""
-    strategy: str = "highest"
-    """Which of the versions that fit were chosen: pins of another strategy are no pins to keep."""

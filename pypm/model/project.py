@@ -20,6 +20,11 @@ DEFAULT_INDEX_URL = "https://pypi.org/simple"
 """The only place where the public index's host is written."""
 
 
+STRATEGIES = ("highest", "lowest", "lowest-direct")
+PRERELEASES = ("if-necessary", "explicit", "allow", "disallow")
+"""What `resolution` and `prerelease` can be; the first of each is meant where nothing is said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
     """A place that serves project pages or, when `flat`, one page or folder of files (find-links)."""
@@ -91,7 +96,10 @@ class ResolutionSettings:
     prerelease: Literal["if-necessary", "explicit", "allow", "disallow"] = "if-necessary"
     exclude_newer: str | None = None
     """ISO 8601 date or time in UTC, or a duration ("7 days"), as written."""
-    exclude_newer_package: Mapping[NormalizedName, str] = field(default_factory=lambda: MappingProxyType({}))
+    exclude_newer_package: Mapping[NormalizedName, str | None] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """The same for single packages; None lifts the limit."""
     constraints: tuple[Requirement, ...] = ()
     overrides: tuple[Requirement, ...] = ()
     exclusions: tuple[NormalizedName, ...] = ()

@@ -12,7 +12,7 @@ Source: R. E. Bryant, "Graph-Based Algorithms for Boolean Function Manipulation"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 FALSE = 0
@@ -127,6 +127,21 @@ class Diagram:
         if TRUE in (left, right):
             return TRUE
         return self.negate(self.conjoin(self.negate(left), self.negate(right)))
+
+    def any_of(self, nodes: Sequence[int]) -> int:
+        """Return the union of many; two and two, so that thousands are not merged into one that grows."""
+        return self._paired(nodes, self.disjoin, FALSE)
+
+    def all_of(self, nodes: Sequence[int]) -> int:
+        """Return the intersection of many."""
+        return self._paired(nodes, self.conjoin, TRUE)
+
+    @staticmethod
+    def _paired(nodes: Sequence[int], join: Callable[[int, int], int], nothing: int) -> int:
+        while len(nodes) > 1:
+            odd = nodes[len(nodes) & ~1 :]
+            nodes = [*map(join, nodes[::2], nodes[1::2]), *odd]
+        return nodes[0] if nodes else nothing
 
     def difference(self, left: int, right: int) -> int:
         """Return what is in `left` and not in `right`."""

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from packaging.specifiers import SpecifierSet
 
+from pypm.model.project import IndexSource
 from pypm.resolve.guards import leaves
 from pypm.resolve.incompatibility import FromDependency, FromUnusable
 from pypm.resolve.markers import lower_bound
@@ -63,9 +64,17 @@ def _left_out(findings: Findings) -> str | None:
         excluded = package.offer.excluded if package.offer is not None else {}
         fitting = sorted(v for v in excluded if cause.dependency.specifier.contains(v, prereleases=True))
         if fitting and not package.versions.mask(cause.dependency.specifier):
-            reason = left_out_text(excluded[fitting[-1]])
-            return f"{package.name}=={fitting[-1]} would fit, but it {reason}: lift that limit to use it"
+            version = max(fitting, key=lambda v: (not v.is_prerelease, v))
+            said = left_out_text(excluded[version])
+            return f"{package.name}=={version} would fit, but it {said}: {_remedy(package.name, said)}"
     return None
+
+
+def _remedy(name: str, reason: str) -> str:
+    """Say how a limit that leaves a version out is lifted for its package alone."""
+    if "exclude-newer" in reason:
+        return f"`exclude-newer-package = {{ {name} = false }}` in `[tool.pypm]` lifts that limit for it"
+    return "lift that limit to use it"
 
 
 def left_out_text(reason: str) -> str:
@@ -115,13 +124,40 @@ def _prerelease(findings: Findings) -> str | None:
 
 
 def _wheels(findings: Findings) -> str | None:
-    for cause in findings.refused("wheels"):
+    if (cause := _newest(findings, "wheels")) is not None:
         name = findings.package(cause.package).name
         return (
             f"{name}=={cause.version} is not published for this platform: narrow `environments` to those that"
             " it serves, or require it only there with a marker"
         )
     return None
+
+
+def _required(findings: Findings) -> str | None:
+    if (cause := _newest(findings, "required")) is None:
+        return None
+    name = findings.package(cause.package).name
+    return (
+        f"{name}=={cause.version} is published for other platforms alone: take the environment out of"
+        f" `required-environments`, or require {name} only elsewhere, with a marker"
+    )
+
+
+def _other_pythons(findings: Findings) -> str | None:
+    if (cause := _newest(findings, "python-wheels")) is None:
+        return None
+    name = findings.package(cause.package).name
+    return (
+        f"`requires-python` (`{findings.solver.inputs.requires_python}`) admits no Python that"
+        f" {name}=={cause.version} is published for: require another version, or another package"
+    )
+
+
+def _newest(findings: Findings, kind: str) -> FromUnusable | None:
+    """Return the refusal of the version that a user would expect: the newest, no pre-release where that can
+    be."""
+    refused = findings.refused(kind)
+    return max(refused, key=lambda c: (not c.version.is_prerelease, c.version)) if refused else None
 
 
 def _metadata(findings: Findings) -> str | None:
@@ -131,14 +167,21 @@ def _metadata(findings: Findings) -> str | None:
 def _no_match(findings: Findings) -> str | None:
     for cause in findings.dependencies:
         package = findings.package(cause.target)
-        if package.kind != "package" or cause.dependency.is_constraint or not package.versions.versions:
+        if package.kind != "package" or not package.versions.versions:
             continue
         if not package.versions.mask(cause.dependency.specifier):
             newest = package.versions.versions[-1]
+            there = on_index(package)
             return (
-                f"`{cause.dependency.text}` matches nothing; the newest version of {package.name} is {newest}"
+                f"`{cause.dependency.text}` matches nothing{there}; the newest version of {package.name}"
+                f" {'there ' if there else ''}is {newest}"
             )
     return None
+
+
+def on_index(package: Package) -> str:
+    """Say which index was asked, where that is one alone."""
+    return f" on index `{package.source.index}`" if isinstance(package.source, IndexSource) else ""
 
 
 def _root_batches(findings: Findings) -> str | None:
@@ -155,14 +198,17 @@ def _root_batches(findings: Findings) -> str | None:
 
 
 def _own_requirements(findings: Findings) -> str | None:
-    mine = {
-        f"`{cause.dependency.text}`": None
-        for cause in findings.dependencies
-        if findings.package(cause.parent).kind in ("project", "extra", "group")
-        and (cause.dependency.specifier or cause.dependency.extras)
-        and findings.package(cause.target).kind == "package"
-    }
-    return f"loosen {' or '.join(sorted(mine))} in the project's requirements" if mine else None
+    mine: dict[str, None] = {}
+    limits: dict[str, None] = {}
+    for cause in findings.dependencies:
+        dependency = cause.dependency
+        is_own = findings.package(cause.parent).kind in ("project", "extra", "group")
+        says_something = dependency.specifier or dependency.extras
+        if is_own and says_something and findings.package(cause.target).kind == "package":
+            (limits if dependency.is_constraint else mine)[f"`{dependency.text}`"] = None
+    said = [f"{' or '.join(sorted(mine))} in the project's requirements"] if mine else []
+    said += [f"the constraint {' or '.join(sorted(limits))}"] if limits else []
+    return f"loosen {', or '.join(said)}" if said else None
 
 
 RULES: tuple[Callable[[Findings], str | None], ...] = (
@@ -172,6 +218,8 @@ RULES: tuple[Callable[[Findings], str | None], ...] = (
     _yanked,
     _prerelease,
     _wheels,
+    _required,
+    _other_pythons,
     _metadata,
     _no_match,
     _root_batches,

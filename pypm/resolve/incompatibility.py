@@ -32,7 +32,7 @@ class FromDependency:
 class Refusal:
     """Why a version that is offered cannot be used."""
 
-    kind: Literal["python", "yanked", "prerelease", "wheels", "metadata"]
+    kind: Literal["python", "yanked", "prerelease", "wheels", "python-wheels", "required", "metadata"]
     reason: str
     """Follows the version in a sentence: "was yanked", "requires Python >=3.11"."""
     hint: str | None = None

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from pypm.model.project import ResolutionSettings, Source
+from pypm.model.project import IndexSource, ResolutionSettings, Source
 from pypm.model.target import Target
 
 
@@ -23,6 +23,15 @@ class Preference:
     version: Version
     marker: Marker | None = None
     """The part of the universe that the earlier answer used it in."""
+    source: Source | None = None
+    """Where the earlier answer took it from; None where that is not known."""
+
+    def is_from(self, source: Source | None) -> bool:
+        """Whether it says anything on a package that comes from `source`: the version of another index may be
+        another thing, and lack the files of the platform."""
+        asked, kept = source, self.source
+        named = isinstance(asked, IndexSource) and isinstance(kept, IndexSource)
+        return not named or asked.index == kept.index  # type: ignore[union-attr]
 
 
 def nowhere(name: NormalizedName, extras: tuple[NormalizedName, ...], versions: SpecifierSet) -> None:
@@ -58,5 +67,7 @@ class Inputs:
         default=nowhere, compare=False
     )
     """Tells where the user wrote a requirement (`pyproject.toml:12`); asked only for explanations."""
+    subject: str = "your project"
+    """Who requires the dependencies, as explanations say it."""
     environment: Target | None = None
     """Resolve for this one environment instead of the universe; `requires_python` is then not looked at."""

@@ -16,6 +16,10 @@ from pypm.resolve.markers import EXTRA_RANK, EXTRAS_RANK, GROUPS_RANK, OPAQUE_RA
 
 NEVER = "python_version < '0'"
 
+MOST_SHORTENED = 100
+"""Conjunctions. What is made of more is written as it stands: nobody reads it, and to find what may be left
+out takes the square of their number."""
+
 Interval = tuple[Cut | None, Cut | None]
 Literal = tuple[str, tuple[object, ...]]
 """("range", (lower, upper)), ("is", (value,)), ("not", values) or ("switch", (on,))."""
@@ -39,9 +43,11 @@ def marker_text(markers: Markers, node: int, care: int) -> str | None:
     reduced = diagram.simplify(node, care)
     # Wherever `care` is false, the text may say what it likes: that is what makes it short.
     allowed = diagram.disjoin(node, diagram.negate(care))
-    cubes = [_widen(markers, cube, allowed) for cube in _cubes(markers, reduced)]
-    kept = _irredundant(markers, cubes, diagram.conjoin(node, care))
-    rows = [" and ".join(_literals(markers, cube)) for cube in kept]
+    cubes = [*_cubes(markers, reduced)]
+    if len(cubes) <= MOST_SHORTENED:
+        cubes = [_widen(markers, cube, allowed) for cube in cubes]
+        cubes = _irredundant(markers, cubes, diagram.conjoin(node, care))
+    rows = [" and ".join(_literals(markers, cube)) for cube in cubes]
     texts = list(dict.fromkeys(rows))
     if len(texts) == 1:
         return texts[0]
@@ -141,15 +147,19 @@ def _widen(markers: Markers, cube: Cube, allowed: int) -> Cube:
 def _irredundant(markers: Markers, cubes: list[Cube], wanted: int) -> list[Cube]:
     """Drop every conjunction that the others cover, the longest first."""
     diagram = markers.diagram
-    kept = list({repr(sorted(cube.items(), key=repr)): cube for cube in cubes}.values())
-    for cube in sorted(kept, key=len, reverse=True):
-        others = FALSE
-        for other in kept:
-            if other is not cube:
-                others = diagram.disjoin(others, _node(markers, other))
-        if len(kept) > 1 and diagram.implies(wanted, others):
-            kept = [other for other in kept if other is not cube]
-    return kept
+    kept = {repr(sorted(cube.items(), key=repr)): cube for cube in cubes}
+    order = sorted(kept, key=lambda text: len(kept[text]), reverse=True)
+    nodes = [_node(markers, kept[text]) for text in order]
+    to_come = [FALSE]
+    for node in reversed(nodes[1:]):
+        to_come.append(diagram.disjoin(to_come[-1], node))
+    covered = FALSE
+    for text, node, rest in zip(order, nodes, reversed(to_come), strict=True):
+        if len(kept) > 1 and diagram.implies(wanted, diagram.disjoin(covered, rest)):
+            del kept[text]
+        else:
+            covered = diagram.disjoin(covered, node)
+    return list(kept.values())
 
 
 def _literals(markers: Markers, cube: Cube) -> Iterator[str]:

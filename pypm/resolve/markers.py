@@ -116,16 +116,13 @@ class Markers:
         return found
 
     def _group(self, items: list[Any]) -> int:
-        union = FALSE
-        current = TRUE
+        rows: list[list[int]] = [[]]
         for item in items:
             if item == "or":
-                union = self.diagram.disjoin(union, current)
-                current = TRUE
+                rows.append([])
             elif item != "and":
-                part = self._group(item) if isinstance(item, list) else self._atom(item)
-                current = self.diagram.conjoin(current, part)
-        return self.diagram.disjoin(union, current)
+                rows[-1].append(self._group(item) if isinstance(item, list) else self._atom(item))
+        return self.diagram.any_of([self.diagram.all_of(row) for row in rows])
 
     def _atom(self, atom: tuple[Any, Any, Any]) -> int:
         left, operator, right = atom[0], str(atom[1].value), atom[2]

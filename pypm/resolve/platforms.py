@@ -14,8 +14,6 @@ from pypm.resolve.packages import Packages
 from pypm.resolve.reach import Graph
 from pypm.resolve.wheels import Coverage
 
-MISSING = Refusal("wheels", "has no wheel for a required environment")
-
 
 class PlatformForks:
     """Parts a region by which wheels a version has. A version with a source distribution serves
@@ -33,7 +31,13 @@ class PlatformForks:
         self._coverage = coverage
         self._packages = packages
         self._batches = batches
-        self._required = [markers.parse(marker) for marker in inputs.settings.required_environments]
+        self._required = [
+            (
+                markers.parse(marker),
+                Refusal("required", f"has no wheel for the required environment `{marker}`"),
+            )
+            for marker in inputs.settings.required_environments
+        ]
 
     def parts(self, fork: Fork, number: int, bit: int, candidate: Candidate) -> list[Fork] | None:
         """Return the forks a version makes, an empty list when it is refused, None when it serves as it
@@ -50,7 +54,7 @@ class PlatformForks:
 
     def _for_required(self, fork: Fork, number: int, bit: int, covered: int) -> list[Fork] | None:
         diagram = self._markers.diagram
-        for required in self._required:
+        for required, missing in self._required:
             inside = diagram.conjoin(fork.region, required)
             if inside == FALSE or not diagram.disjoint(covered, required):
                 continue
@@ -58,7 +62,7 @@ class PlatformForks:
                 continue
             outside = diagram.difference(fork.region, required)
             if outside == FALSE:
-                fork.engine.refuse(number, bit, MISSING)
+                fork.engine.refuse(number, bit, missing)
                 return []
             # The last is solved first: the platforms that the newer version serves.
             return [fork.part(inside), fork.part(outside)]

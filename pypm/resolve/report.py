@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pypm.resolve.diagram import TRUE
-from pypm.resolve.hints import hint_for, left_out_text
+from pypm.resolve.hints import hint_for, left_out_text, on_index
 from pypm.resolve.incompatibility import FromConflict, FromDependency, FromUnusable, Incompatibility
 from pypm.resolve.marker_text import marker_text
 from pypm.resolve.packages import ROOT
@@ -49,6 +49,7 @@ class Reporter:
 
     def __init__(self, solver: UniversalSolver) -> None:
         self._solver = solver
+        self._subject = solver.inputs.subject
         self._packages = solver.packages.all
         self._lines: list[str] = []
         self._last = ""
@@ -176,7 +177,7 @@ class Reporter:
         assert isinstance(cause, FromDependency)
         target = self._packages[cause.target]
         if target.kind in ("extra", "group"):
-            return "your project", f"has the {target.kind} `{target.extra}`"
+            return self._subject, f"has the {target.kind} `{target.extra}`"
         verb = "only admits" if cause.dependency.is_constraint else "depends on"
         said = f"{verb} {cause.dependency.text}{self._where(cause.dependency.guard)}"
         place = self._place(cause)
@@ -208,19 +209,20 @@ class Reporter:
             version for version in sorted(excluded) if cause.dependency.specifier.contains(version, True)
         ]
         if left_out:
-            return f"{target.name}=={left_out[-1]} {left_out_text(excluded[left_out[-1]])}"
+            version = max(left_out, key=lambda v: (not v.is_prerelease, v))
+            return f"{target.name}=={version} {left_out_text(excluded[version])}"
         if not versions:
             return f"there is no version of {target.name}"
         if len(versions) == 1:
             return f"there is only {target.name}=={versions[0]}"
-        return f"no version of {target.name} matches, the newest is {versions[-1]}"
+        return f"no version of {target.name}{on_index(target)} matches, the newest is {versions[-1]}"
 
     def _parent(self, cause: FromDependency) -> str:
         parent = self._packages[cause.parent]
         if parent.kind == "project":
-            return "your project"
+            return self._subject
         if parent.kind in ("extra", "group"):
-            return f"the {parent.kind} `{parent.extra}` of your project"
+            return f"the {parent.kind} `{parent.extra}` of {self._subject}"
         if parent.kind == "package-extra":
             base = self._packages[parent.base].versions
             return base.text(f"{parent.name}[{parent.extra}]", cause.versions)
@@ -236,7 +238,7 @@ class Reporter:
         """Say a derived incompatibility by its terms."""
         terms = [(self._packages[number], mask) for number, mask in conclusion.terms if number != ROOT]
         if not terms:
-            return "the requirements of your project are unsatisfiable"
+            return f"the requirements of {self._subject} are unsatisfiable"
         # `a[extra]` says that `a` is there; to name both says nothing more.
         extended = {package.base for package, mask in terms if package.base >= 0 and not mask & ABSENT}
         had: list[str] = []
@@ -256,7 +258,7 @@ class Reporter:
             return f"{_listed(had)} are incompatible"
         needed = _listed(wanted)
         if not had:
-            return f"your project needs {needed}"
+            return f"{self._subject} needs {needed}"
         verb = "depends" if len(had) == 1 else "together depend"
         return f"{_listed(had)} {verb} on {needed}"
 

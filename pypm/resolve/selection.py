@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from pypm.resolve.incompatibility import Refusal
-from pypm.resolve.inputs import Inputs
+from pypm.resolve.inputs import Inputs, Preference
 from pypm.resolve.lowering import Lowering
 from pypm.resolve.markers import Markers
 from pypm.resolve.packages import Package
@@ -19,7 +19,12 @@ from pypm.resolve.packages import Package
 class _Kept:
     version: Version
     where: int
-    from_lock: bool
+    locked: Preference | None = None
+    """What the existing lock says; None for what an earlier fork found."""
+
+    @property
+    def from_lock(self) -> bool:
+        return self.locked is not None
 
 
 class Selection:
@@ -37,7 +42,7 @@ class Selection:
             for name, preferences in inputs.preferences.items():
                 if name not in inputs.upgrade:
                     self._locked[name] = [
-                        _Kept(kept.version, markers.parse(kept.marker), True) for kept in preferences
+                        _Kept(kept.version, markers.parse(kept.marker), kept) for kept in preferences
                     ]
 
     def remember(self, package: Package, version: Version, region: int) -> None:
@@ -50,7 +55,7 @@ class Selection:
             rows = self._found.setdefault((package.name, package.source), {})
             known = rows.get(version)
             where = region if known is None else self._markers.diagram.disjoin(known.where, region)
-            rows[version] = _Kept(version, where, False)
+            rows[version] = _Kept(version, where)
 
     def in_order(self, package: Package, mask: int, region: int, *, direct: bool) -> Iterator[int]:
         """Yield the versions of a mask one bit at a time, the best first; some may come twice."""
@@ -67,7 +72,8 @@ class Selection:
 
     def _preferred(self, package: Package, mask: int, region: int, *, lowest: bool) -> Iterator[int]:
         """Yield what is kept: what this region used first, then what others use, the best version first."""
-        rows = [*self._locked.get(package.name, ())]
+        locked = self._locked.get(package.name, ())
+        rows = [kept for kept in locked if kept.locked is None or kept.locked.is_from(package.source)]
         rows += self._found.get((package.name, package.source), {}).values()
         if len(rows) > 1:
             rows.sort(key=lambda kept: (kept.version, kept.from_lock), reverse=not lowest)

@@ -25,13 +25,24 @@ from pypm.resolve.provider import Provider, Unavailable
 from pypm.resolve.selection import Selection
 from pypm.resolve.universe import first_regions, universe_of
 from pypm.resolve.versions import PRESENT
-from pypm.resolve.wheels import Coverage, fits_target
+from pypm.resolve.wheels import Coverage, fits_target, tag_sets
 
 NO_FILES = Refusal("wheels", "has no wheel for this platform and no source distribution")
+
+MOST_TAGS = 4
+"""Python tags that a sentence names."""
 
 MOST_AHEAD = 64
 """Versions of one package that are announced at once: enough to keep the network busy, and where the search
 ends soon, not much in vain."""
+
+
+def _other_pythons(candidate: Candidate) -> Refusal:
+    """Say for which Pythons a release has wheels, when the project admits none of them."""
+    tags = sorted({tag for file in candidate.wheels for tag in (tag_sets(file.filename) or ((),))[0]})
+    said = [f"`{tag}`" for tag in tags[:MOST_TAGS]] + (["others"] if len(tags) > MOST_TAGS else [])
+    listed = f"{', '.join(said[:-1])} and {said[-1]}" if len(said) > 1 else "".join(said) or "nothing"
+    return Refusal("python-wheels", f"has wheels for {listed} alone and no source distribution")
 
 
 class Reporter(Protocol):
@@ -196,7 +207,8 @@ class UniversalSolver:
         if parts is not None:
             return parts
         if not self._has_files(candidate):
-            fork.engine.refuse(number, bit, NO_FILES)
+            here = self.inputs.environment is not None
+            fork.engine.refuse(number, bit, NO_FILES if here else _other_pythons(candidate))
             return []
         if self.inputs.environment is None and fork.forced != (number, bit):
             parts = self._platforms.parts(fork, number, bit, candidate)

@@ -43,7 +43,8 @@ def open_provider(
             outside=context.own_folder,
             exclude_newer=None if settings.exclude_newer is None else end_of(settings.exclude_newer),
             exclude_newer_package={
-                name: end_of(absolute(limit)) for name, limit in settings.exclude_newer_package.items()
+                name: None if limit is None else end_of(absolute(limit))
+                for name, limit in settings.exclude_newer_package.items()
             },
             no_build=settings.no_build,
             no_build_package=frozenset(settings.no_build_package),

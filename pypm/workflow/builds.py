@@ -23,7 +23,7 @@ from pypm.build.project import editable_key, project_tree, sdist_key, tree_key, 
 from pypm.build.tree import SourceTree
 from pypm.digest import content_digest, sha256_file
 from pypm.environment.overlay import describe
-from pypm.errors import BuildError, LockError
+from pypm.errors import BuildError, LockError, ResolutionError
 from pypm.files import remove_tree, storage_errors, write_atomically
 from pypm.isolation import BUILD_ENVIRONMENT, RunOptions
 from pypm.model.artifact import Sha256
@@ -312,6 +312,13 @@ class Builder:
             more = self._more_requirements(source, environment, editable=editable)
             if more:
                 environment = self._environment((*source.system.requires, *more))
+        except ResolutionError as error:
+            raise BuildError(
+                f"`{source.name}` has to be built, and what its build requires cannot be had",
+                reference="build-requirements-unsatisfiable",
+                hint=error.hint,
+                details=error.details,
+            ) from None
         finally:
             self._building.pop()
         self._remember(identity, environment)

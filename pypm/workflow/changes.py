@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from packaging.utils import NormalizedName
 
+from pypm.codec.simple import redact
 from pypm.model.lock import Lock
-from pypm.model.project import VcsSource
+from pypm.model.project import IndexSource, PathSource, Source, UrlSource, VcsSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +18,9 @@ class Change:
 
     name: NormalizedName
     before: tuple[str, ...]
-    """Versions in the old lock; empty when the package is new."""
+    """Versions in the old lock, with their origins where those differ; empty when the package is new."""
     after: tuple[str, ...]
-    """Versions in the new lock; empty when the package is gone."""
+    """The same of the new lock; empty when the package is gone."""
 
     @property
     def sign(self) -> str:
@@ -36,21 +37,45 @@ class Change:
 
 
 def compare(before: Lock | None, after: Lock) -> tuple[Change, ...]:
-    """Return the packages whose versions or commits differ, sorted by name."""
-    old = _versions(before)
-    new = _versions(after)
-    return tuple(
-        Change(name=name, before=old.get(name, ()), after=new.get(name, ()))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    )
+    """Return the packages whose versions, commits or origins differ, sorted by name.
+
+    Where a package comes from is said where it comes from more than one place, before or after.
+    """
+    old = _pins(before)
+    new = _pins(after)
+    changes = []
+    for name in sorted(old.keys() | new.keys()):
+        earlier, later = old.get(name, []), new.get(name, [])
+        if earlier != later:
+            several = len({origin for _, origin in (*earlier, *later)}) > 1
+            changes.append(Change(name=name, before=_said(earlier, several), after=_said(later, several)))
+    return tuple(changes)
 
 
-def _versions(lock: Lock | None) -> dict[NormalizedName, tuple[str, ...]]:
-    found: dict[NormalizedName, list[str]] = defaultdict(list)
+_Pin = tuple[str, str]
+"""A version, and where it comes from."""
+
+
+def _pins(lock: Lock | None) -> dict[NormalizedName, list[_Pin]]:
+    found: dict[NormalizedName, list[_Pin]] = defaultdict(list)
     for package in lock.packages if lock else ():
-        version = package.version or "(from its source)"
-        if isinstance(package.source, VcsSource) and package.source.commit is not None:
-            version += f" ({package.source.commit[:8]})"
-        found[package.name].append(version)
-    return {name: tuple(versions) for name, versions in found.items()}
+        version, source = package.version or "(from its source)", package.source
+        if isinstance(source, VcsSource) and source.commit is not None:
+            version += f" ({source.commit[:8]})"
+        found[package.name].append((version, _origin(source)))
+    return found
+
+
+def _origin(source: Source) -> str:
+    if isinstance(source, IndexSource):
+        return f"from {source.index}"
+    if isinstance(source, PathSource):
+        return f"from {source.path}"
+    if isinstance(source, UrlSource | VcsSource):
+        return f"from {redact(source.url)}"
+    return "from the workspace"
+
+
+def _said(pins: list[_Pin], with_origin: bool) -> tuple[str, ...]:
+    """Say pins; two that differ only in what nobody reads here, such as their markers, are said once."""
+    return tuple(dict.fromkeys(f"{version} {origin}" if with_origin else version for version, origin in pins))

@@ -290,6 +290,8 @@ class Context:
 
     def _with_settings(self, project: Project) -> Project:
         settings = self.settings
+        if settings.exclude_newer is not None:
+            _require_date_limit(settings.exclude_newer)
         asked = {
             "strategy": settings.resolution,
             "prerelease": settings.prerelease,
@@ -304,6 +306,15 @@ class Context:
             project,
             indexes=(*settings.indexes, *project.indexes),
             settings=replace(project.settings, **given),
+        )
+
+
+def _require_date_limit(text: str) -> None:
+    from pypm.codec.settings import DATE_LIMITS, is_date_limit
+
+    if not is_date_limit(text):
+        raise UsageError(
+            f"`--exclude-newer {text}` is neither {DATE_LIMITS}", reference="malformed-date-limit"
         )
 
 

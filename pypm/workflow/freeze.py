@@ -53,8 +53,9 @@ def freeze(
         root_dependencies=locked(resolution.root_edges),
         extra_dependencies={name: locked(edges) for name, edges in sorted(resolution.extra_edges)},
         group_dependencies={name: locked(edges) for name, edges in sorted(resolution.group_edges)},
-        exclude_newer=exclude_newer,
         strategy=project.settings.strategy,
+        prerelease=project.settings.prerelease,
+        exclude_newer=exclude_newer,
     )
 
 

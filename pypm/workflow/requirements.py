@@ -78,6 +78,7 @@ def resolve_for_interpreter(
         dependencies=project.dependencies,
         sources=project.sources,
         settings=settings,
+        subject="the build",
         environment=context.interpreter.target,
     )
     with open_provider(context, project, builder.metadata) as provider:

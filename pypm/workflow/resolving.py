@@ -18,6 +18,7 @@ from packaging.version import Version
 
 from pypm.codec.lines import Asked, requirement_lines
 from pypm.codec.pyproject import content_hash
+from pypm.codec.shape import suggestion
 from pypm.errors import UsageError
 from pypm.files import storage_errors
 from pypm.index.git import bare
@@ -36,6 +37,7 @@ from pypm.workflow.report import Task
 
 if TYPE_CHECKING:
     from pypm.model.candidate import Candidate
+    from pypm.model.resolution import Pin, Resolution
     from pypm.workflow.builds import Builder
     from pypm.workflow.lock import LockRequest
     from pypm.workflow.supply import Supply
@@ -52,7 +54,7 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
     wanted = content_hash(context.project)
     limit = _date_limit(context.project, before, wanted, request)
     project = replace(context.project, settings=replace(context.project.settings, exclude_newer=limit))
-    inputs = replace(_inputs(project, before, request), place=_places(context))
+    inputs = replace(_inputs(project, _with_pins_that_stay(context, before), request), place=_places(context))
     with (
         Building(context) as building,
         context.reporter.task("Resolving", project.name, unit="packages") as task,
@@ -76,6 +78,7 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
 
         resolution = resolve(inputs, provider, reporter=ResolvingTask(task))
         context.reporter.detail(provider.traffic())
+        _warn_of_missing_extras(context, project, resolution)
         resolution = completed(context, project, resolution, before, every_size=request.refresh)
         lock = freeze(project, resolution, content_hash=wanted, exclude_newer=limit, path_hint=path_hint)
     _require_known(inputs.upgrade, before, lock)
@@ -110,6 +113,25 @@ class Building:
         return self._builder.metadata(candidate, archive)
 
 
+def _warn_of_missing_extras(context: Context, project: Project, resolution: Resolution) -> None:
+    """Warn of extras that the project asks for and a package does not have: nothing would come of them."""
+    pins: dict[NormalizedName, list[Pin]] = defaultdict(list)
+    for pin in resolution.pins:
+        pins[pin.candidate.name].append(pin)
+    asked: set[tuple[NormalizedName, NormalizedName]] = set()
+    for batch in (project.dependencies, *project.extras.values(), *project.groups.values()):
+        for requirement in batch:
+            name = canonicalize_name(requirement.name)
+            asked.update((name, canonicalize_name(extra)) for extra in requirement.extras)
+    for name, extra in sorted(asked):
+        lacking = [pin for pin in pins.get(name, ()) if extra not in pin.metadata.extras]
+        for pin in lacking:
+            known = suggestion(extra, pin.metadata.extras).removeprefix(": ")
+            context.reporter.warn(
+                f"{name}=={pin.candidate.version} has no extra `{extra}`", hint=known or None
+            )
+
+
 def _date_limit(project: Project, before: Lock | None, wanted: Sha256, request: LockRequest) -> str | None:
     """Return the moment that bounds what is looked at; a duration keeps the moment that the lock has.
 
@@ -124,6 +146,15 @@ def _date_limit(project: Project, before: Lock | None, wanted: Sha256, request: 
     return absolute(limit)
 
 
+def _with_pins_that_stay(context: Context, before: Lock | None) -> Lock | None:
+    """Return the earlier lock without its pins when another strategy chose them: they would fit, and stay."""
+    settings = context.project.settings
+    if before is None or (before.strategy, before.prerelease) == (settings.strategy, settings.prerelease):
+        return before
+    context.reporter.detail("The lock was made by other rules of choice: every pin is free to move")
+    return replace(before, packages=(), forks=())
+
+
 def _inputs(project: Project, before: Lock | None, request: LockRequest) -> Inputs:
     moving, aims = _upgrades(request.upgrade_packages)
     settings = project.settings
@@ -135,7 +166,7 @@ def _inputs(project: Project, before: Lock | None, request: LockRequest) -> Inpu
         groups=project.groups,
         sources=project.sources,
         settings=replace(settings, constraints=(*settings.constraints, *aims)),
-        preferences=_preferences(before, settings.strategy),
+        preferences=_preferences(before),
         regions=before.forks if before else (),
         upgrade=moving,
         upgrade_all=request.upgrade,
@@ -169,12 +200,13 @@ def _places(context: Context) -> Callable[..., str | None]:
     return place
 
 
-def _preferences(before: Lock | None, strategy: str) -> Mapping[NormalizedName, tuple[Preference, ...]]:
-    """Return the pins to keep: none where others were looked for, as the newest fit where the oldest do."""
+def _preferences(before: Lock | None) -> Mapping[NormalizedName, tuple[Preference, ...]]:
     found: dict[NormalizedName, list[Preference]] = defaultdict(list)
-    for package in before.packages if before and before.strategy == strategy else ():
+    for package in before.packages if before else ():
         if package.version is not None:
-            found[package.name].append(Preference(version=Version(package.version), marker=package.marker))
+            found[package.name].append(
+                Preference(version=Version(package.version), marker=package.marker, source=package.source)
+            )
     return MappingProxyType({name: tuple(preferences) for name, preferences in found.items()})
 
 
@@ -203,7 +235,7 @@ def _require_known(upgraded: Iterable[NormalizedName], before: Lock | None, afte
         raise UsageError(
             f"`--upgrade-package {name}` names no package of the lock",
             reference="unknown-package",
-            hint="`pypm tree` lists what is locked",
+            hint=suggestion(name, known).removeprefix(": ") or "`pypm tree` lists what is locked",
         )
 
 
