@@ -51,13 +51,15 @@ def test_the_attack_is_denied_or_what_is_less_is_named(arena: Arena, name: str) 
 
 def test_every_exception_belongs_to_an_attack() -> None:
     known = {attack.__name__.rpartition(".")[2] for attack in attacks()}
-    assert set(less.LESS) | set(less.AS_ROOT_TOO) <= known
+    assert set(less.LESS) | set(less.AS_ROOT_TOO) | set(less.AS_USER_TOO) <= known
 
 
 def test_what_is_not_listed_is_no_exception() -> None:
     assert less.reason("home_secrets", "the secret", as_root=True) is None
     assert less.reason("fork_bomb", "200 processes", as_root=False) is None
     assert less.reason("fork_bomb", "200 processes", as_root=True) == less.AS_ROOT
+    assert less.reason("privileges", "the bounding set", as_root=True) is None
+    assert less.reason("privileges", "the bounding set", as_root=False) == less.BOUNDING
 
 
 def test_the_document_has_the_list_of_the_harness() -> None:

@@ -24,6 +24,10 @@ OWN_PROC = "only the command itself reads its `/proc`, and nothing there is writ
 OTHER_ENVIRONMENT = (
     "the environment in use lies in the cache, so that nobody looks whether `.venv` is exchanged"
 )
+AFFINITY = (
+    "numerical libraries choose processors for their own threads, which a filter cannot tell from others"
+)
+BOUNDING = "it takes a capability to empty it; `no_new_privs` lets nothing of it be gained"
 AS_ROOT = "the limit of processes does not count for root"
 
 NO_LIST = "a list of hosts wants a network namespace, so that it is refused"
@@ -85,6 +89,11 @@ AS_ROOT_TOO: dict[str, dict[str, str]] = {
     "privileges": {"setuid 0": CALLER, "setgid 0": CALLER, "an ordinary program": CALLER},
 }
 """What is added to it where the caller is root."""
+AS_USER_TOO: dict[str, dict[str, str]] = {
+    "host_processes": {"scheduling a host's pid": AFFINITY},
+    "privileges": {"the bounding set": BOUNDING},
+}
+"""What is added to it where the caller is an ordinary user."""
 
 
 FIFO = "a read-only mount does not stop writing to a FIFO, nor does Landlock below a writable folder"
@@ -110,7 +119,7 @@ def known(attack: str, check: str) -> str | None:
 
 def reason(attack: str, check: str, *, as_root: bool) -> str | None:
     """Why the rung gives less in this check; None if it should not."""
-    for table in (LESS, AS_ROOT_TOO) if as_root else (LESS,):
+    for table in (LESS, AS_ROOT_TOO if as_root else AS_USER_TOO):
         for pattern, why in table.get(attack, {}).items():
             if fnmatchcase(check, pattern):
                 return why
@@ -120,7 +129,7 @@ def reason(attack: str, check: str, *, as_root: bool) -> str | None:
 def table() -> list[str]:
     """The rows of `docs/escape.md`: attack, for whom, checks that give less, and why."""
     rows: dict[tuple[str, str, str], list[str]] = {}
-    for who, listed in (("everybody", LESS), ("root", AS_ROOT_TOO)):
+    for who, listed in (("everybody", LESS), ("root", AS_ROOT_TOO), ("users", AS_USER_TOO)):
         for attack, checks in listed.items():
             for check, why in checks.items():
                 rows.setdefault((attack, who, why), []).append(
