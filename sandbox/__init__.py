@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sandbox.choose import choose_backend, keepers, prepare, probe, run, spawn
     from sandbox.command import Command, ExitStatus, Reached, Usage
     from sandbox.errors import PolicyError, SandboxError, SetupError, UnsupportedError
-    from sandbox.host import Host
+    from sandbox.host import Host, Keeper
     from sandbox.linux.fork import Forked, fork_plan
     from sandbox.linux.launch import Outcome, replay, replay_outcome
     from sandbox.linux.operations import counted
@@ -36,6 +36,7 @@ _HOMES = {
     "Guarantee": "policy",
     "Host": "host",
     "Isolation": "policy",
+    "Keeper": "host",
     "Limits": "policy",
     "Mount": "policy",
     "Network": "policy",
@@ -72,6 +73,7 @@ __all__ = [
     "Guarantee",
     "Host",
     "Isolation",
+    "Keeper",
     "Limits",
     "Mount",
     "Network",

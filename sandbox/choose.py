@@ -12,7 +12,7 @@ from typing import Any
 from sandbox.backend import Backend
 from sandbox.command import Command, ExitStatus
 from sandbox.errors import UnsupportedError
-from sandbox.host import Host
+from sandbox.host import Host, Keeper
 from sandbox.policy import Isolation, Policy, Terminal
 from sandbox.process import Process
 
@@ -82,7 +82,7 @@ def probe(memory: Path | None = None) -> Host:
     )
 
 
-def keepers() -> dict[str, str]:
+def keepers() -> dict[str, Keeper]:
     """Who keeps the limits of memory, processes and processors here, by field of `Limits`; empty elsewhere.
 
     It depends on where this process was started, so it is tried out each time.

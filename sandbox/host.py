@@ -29,3 +29,18 @@ class Host:
     """Where the namespaces backend failed."""
     cause: str | None = None
     mend: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """Who keeps a limit that is about all processes of a sandbox together."""
+
+    kept: str
+    """`control group version 2`, or how far it is kept without one: `of each process alone`."""
+    because: tuple[str, ...] = ()
+    """Why no control group keeps it, a reason a place that was tried; empty where one does."""
+
+    @property
+    def sentence(self) -> str:
+        """Both in one line."""
+        return f"{self.kept} ({'; '.join(self.because)})" if self.because else self.kept

@@ -307,7 +307,10 @@ def test_explain_says_what_a_weaker_isolation_does_not_promise(pypm: Line) -> No
 @needs_sandbox
 def test_sandbox_info(pypm: Line) -> None:
     assert json.loads(pypm("sandbox", "info", "--json")[0])["namespaces"] is True
-    assert "namespaces" in pypm("sandbox", "info")[0]
+    out, _ = pypm("sandbox", "info")
+    assert "namespaces" in out
+    for reason in {reason for keeper in sandbox.keepers().values() for reason in keeper.because}:
+        assert out.count(reason) == 1, "not once for each limit"
     rungs = json.loads(pypm("sandbox", "info", "--json")[0])["isolations"]
     assert set(rungs) == {"namespaces", "landlock", "none"}
     assert len(rungs["namespaces"]["guarantees"]) == len(sandbox.Guarantee)

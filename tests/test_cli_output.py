@@ -72,6 +72,8 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
         task.say("gcc ...")
     with console.task("Resolving", "", unit="packages") as task:
         task.say("torch")
+    with console.task("Unpacking", "six-1.16.whl", unit="wheels"):
+        pass
     console.step("Installed", "1 package")
     told = capsys.readouterr()
     assert told.err == (

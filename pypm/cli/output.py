@@ -27,6 +27,9 @@ _COLOURS = {"green": "32", "yellow": "33", "red": "31", "cyan": "36", "dim": "2"
 _TOLD_BYTES = 1 << 20
 """Smaller downloads are over before anybody reads their line."""
 
+_ONLY_LIVE = frozenset({"Resolving", "Unpacking"})
+"""Work of which a log is told at its end, in one line for all of it."""
+
 _SIGNS = {"+": "green", "-": "red", "~": "cyan"}
 
 
@@ -100,7 +103,7 @@ class Console:
         if self._draws():
             return self._live().task(verb, subject, unit=unit, total=total)
         if unit != "bytes":
-            if verb != "Resolving":
+            if verb not in _ONLY_LIVE:
                 self._talk(f"{verb} {subject}")
             return SilentTask()
         return PlainDownload(self, verb, subject)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sandbox
-from sandbox import Guarantee, Isolation
+from sandbox import Guarantee, Isolation, Keeper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class HostReport:
 
     host: sandbox.Host
     rungs: tuple[Rung, ...]
-    limits: Mapping[str, str]
+    limits: Mapping[str, Keeper]
     """Who keeps the limits that are about all processes together, by field of `sandbox.Limits`."""
 
     @property
@@ -48,7 +48,8 @@ class HostReport:
             }
             for rung in self.rungs
         }
-        return {**asdict(self.host), "isolations": rungs, "limits": dict(self.limits)}
+        limits = {name: keeper.sentence for name, keeper in self.limits.items()}
+        return {**asdict(self.host), "isolations": rungs, "limits": limits}
 
     def lines(self) -> tuple[str, ...]:
         """As text: the host, a table of guarantees, and what is weaker where."""
@@ -66,7 +67,7 @@ class HostReport:
         if host.platform == "linux":
             yield f"{'landlock ABI':<12} {host.landlock_abi or 'none'}"
         for name, keeper in self.limits.items():
-            yield f"{_LIMITS[name]:<12} {keeper}"
+            yield f"{_LIMITS[name]:<12} {keeper.kept}"
         yield ""
         yield f"{'guarantee':<12} " + " ".join(f"{rung.isolation.value:<12}" for rung in self.rungs).rstrip()
         for guarantee in Guarantee:
@@ -74,9 +75,16 @@ class HostReport:
             yield f"{guarantee.value:<12} " + " ".join(f"{cell:<12}" for cell in cells).rstrip()
         for rung in self.rungs:
             if rung.works and rung.notes:
-                yield ""
-                yield f"{rung.isolation.value}:"
-                yield from (f"  {note}" for note in rung.notes)
+                yield from _paragraph(rung.isolation.value, rung.notes)
+        # Most reasons are the same for every limit, and long: once is enough.
+        if reasons := dict.fromkeys(reason for keeper in self.limits.values() for reason in keeper.because):
+            yield from _paragraph("no control group for all limits", reasons)
+
+
+def _paragraph(title: str, lines: Iterable[str]) -> Iterator[str]:
+    yield ""
+    yield f"{title}:"
+    yield from (f"  {line}" for line in lines)
 
 
 def report_host() -> HostReport:

@@ -203,7 +203,8 @@ class Supply:
             sha256=required_hash(artifact),
             merkle_root=artifact.merkle_root,
         )
-        return self.store.add(archive, expected, unpacker, verified=True)
+        with self.context.reporter.task("Unpacking", artifact.filename, unit="wheels"):
+            return self.store.add(archive, expected, unpacker, verified=True)
 
     def urls(self, package: LockedPackage, artifact: LockedArtifact) -> Iterator[str]:
         """Yield where an artifact may lie now, the likeliest place first."""

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sandbox.host import Keeper
+
 IN_GROUPS = tuple(cgroup.CONTROLLERS)
 """The fields of `Limits` that a control group keeps best."""
 
@@ -71,14 +73,16 @@ class Limiting:
         self._entrances = ()
 
 
-def keepers() -> dict[str, str]:
+def keepers() -> dict[str, Keeper]:
     """By field of `Limits`: who would keep it for a sandbox that is started now.
 
     It is tried out: controllers of version 2 that can be handed on to groups are handed on from here on.
     """
+    from sandbox.host import Keeper  # No sandbox needs it, and data classes take long to load.
+
     places, reasons = cgroup_places.find(frozenset(cgroup.CONTROLLERS.values()))
     found = {controller: place for place in places for controller in place.controllers}
-    why = "; ".join(dict.fromkeys(reasons))
+    why = tuple(dict.fromkeys(reasons))
     elsewhere = {
         "memory_bytes": "of each process alone",
         "processes": "nobody: the kernel does not count those of root" if _is_exempt() else "of the user",
@@ -88,7 +92,9 @@ def keepers() -> dict[str, str]:
     for name, controller in cgroup.CONTROLLERS.items():
         place = found.get(controller)
         told[name] = (
-            f"{elsewhere[name]} ({why})" if place is None else f"control group version {place.version}"
+            Keeper(kept=elsewhere[name], because=why)
+            if place is None
+            else Keeper(kept=f"control group version {place.version}")
         )
     return told
 

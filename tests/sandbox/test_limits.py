@@ -141,10 +141,11 @@ def test_it_can_be_asked_who_keeps_what(monkeypatch: pytest.MonkeyPatch) -> None
     told = sandbox.keepers()
     assert list(told) == ["memory_bytes", "processes", "cpus"]
     for name, keeper in told.items():
-        assert keeper.startswith("control group version ") is (cgroup.CONTROLLERS[name] in OFFERED)
+        assert keeper.kept.startswith("control group version ") is (cgroup.CONTROLLERS[name] in OFFERED)
     monkeypatch.setattr(cgroup_places, "_trees", lambda: ())
-    why = "(no control group file system is mounted)"
-    assert sandbox.keepers()["memory_bytes"] == f"of each process alone {why}"
+    memory = sandbox.keepers()["memory_bytes"]
+    assert memory.because == ("no control group file system is mounted",)
+    assert memory.sentence == "of each process alone (no control group file system is mounted)"
 
 
 def test_without_a_group_memory_is_bound_for_each_process() -> None:
