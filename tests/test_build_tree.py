@@ -31,6 +31,10 @@ def source(tmp_path: Path) -> Path:
     return source
 
 
+def allow(_: Path, __: tuple[Path, ...]) -> None:
+    """Everything may be written."""
+
+
 def names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
@@ -98,10 +102,32 @@ def test_compiled_modules_come_back_and_nothing_else(source: Path, tmp_path: Pat
         (copy / name).parent.mkdir(exist_ok=True)
         (copy / name).write_text("compiled")
     (source / "package" / "deep" / "kept.so").write_text("compiled")
-    assert take_compiled(copy, source) == (source / "package" / "new.so",)
+    assert take_compiled(copy, source, allow) == (source / "package" / "new.so",)
     assert (source / "package" / "new.so").read_text() == "compiled"
     assert (source / "package" / "new.so").stat().st_mode & 0o100
     assert not [name for name in names(source) if name.endswith(".tmp")]
+
+
+def test_nothing_is_written_before_it_is_allowed(source: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy_tree(source, copy)
+    for name in ("new.so", "package/new.so", "package/kept.so"):
+        (copy / name).write_text("compiled")
+    (source / "package" / "kept.so").write_text("compiled")
+    before = names(source)
+    asked: list[tuple[Path, tuple[Path, ...]]] = []
+
+    def refuse(root: Path, modules: tuple[Path, ...]) -> None:
+        asked.append((root, modules))
+        raise ConfigurationError("no", reference="no")
+
+    with pytest.raises(ConfigurationError):
+        take_compiled(copy, source, refuse)
+    assert asked == [(source, (source / "new.so", source / "package" / "new.so"))]
+    assert names(source) == before
+    # What the tree has already is not written, so nobody is asked.
+    take_compiled(copy, source, allow)
+    assert take_compiled(copy, source, refuse) == ()
 
 
 def test_compiled_modules_pass_no_link(source: Path, tmp_path: Path) -> None:
@@ -112,7 +138,7 @@ def test_compiled_modules_pass_no_link(source: Path, tmp_path: Path) -> None:
     (source / "package" / "deep").rename(source / "away")
     (source / "package" / "deep").symlink_to(outside)
     (source / "package" / "y.so").symlink_to(outside / "secret")
-    assert take_compiled(copy, source) == ()
+    assert take_compiled(copy, source, allow) == ()
     assert names(outside) == ["deep", "deep/secret", "secret"]
     assert (outside / "secret").read_text() == "hunter2"
 
@@ -136,7 +162,7 @@ def test_the_tree_itself_or_a_folder_above_it_may_become_a_link(tmp_path: Path, 
     with pytest.raises(StorageError):
         list(copied_files(root))
     with pytest.raises(StorageError):
-        take_compiled(tmp_path / "copy", root)
+        take_compiled(tmp_path / "copy", root, allow)
     assert names(outside) == ["source", "source/package", "source/secret"]
 
 

@@ -174,7 +174,6 @@ def test_path_dependencies(pypm: Line, tmp_path: Path, editable: bool) -> None:
     tree(pypm.root, "demo", more='dependencies = ["near"]')
     with (pypm.root / "pyproject.toml").open("a") as stream:
         stream.write(source + "\n")
-    pypm("trust", "--yes")
     pypm("sync")
     out, _ = pypm("run", "near-cli")
     expected = tmp_path / "near" if editable else pypm.root / ".venv"
@@ -237,7 +236,6 @@ def test_what_came_from_no_index_says_where_it_is_from(pypm: Line, tmp_path: Pat
     more = 'dependencies = ["near", "whole", "helper"]\n[tool.pypm.sources]\n'
     more += f'near = {{path = "../near", editable = {str(editable).lower()}}}\n'
     tree(pypm.root, "project", more=f'{more}whole = {{path = "../{wheel.filename}"}}')
-    pypm("trust", "--yes")
     pypm("sync")
     found = {
         path.parent.name.partition("-")[0]: json.loads(path.read_text())
@@ -266,7 +264,6 @@ def test_a_local_wheel_is_the_locked_one_or_refused(pypm: Line, tmp_path: Path) 
         '[project]\nname = "p"\nversion = "1"\ndependencies = ["whole"]\n'
         f'[tool.pypm.sources]\nwhole = {{path = "../a folder/{wheel.filename}"}}\n'
     )
-    pypm("trust", "--yes")
     pypm("lock")
     place.write_bytes(make_wheel("whole", "1.0", requires=["other"]).content)
     _, told = pypm("sync", code=3)
@@ -288,8 +285,6 @@ def test_a_folder_of_files_serves_as_an_index(
         '[project]\nname = "p"\nversion = "1"\ndependencies = ["whole"]\n'
         '[[tool.pypm.index]]\nname = "near"\nurl = "../files"\nformat = "flat"\n'
     )
-    pypm("lock", code=1)
-    pypm("trust", "--yes")
     (pypm.root / "src").mkdir()
     monkeypatch.chdir(pypm.root / "src")
     pypm("sync")

@@ -46,7 +46,6 @@ def prepared(context: Context) -> Prepared:
         lock=LOCK,
         selection=Selection(),
         trees=(),
-        outside=False,
         plan=Plan(reuse=(), fetch=(), build=()),
     )
 

@@ -296,10 +296,11 @@ def test_a_no_changes_nothing_and_a_yes_is_to_all_that_was_shown(desk: Desk) -> 
         return lambda what, lines: shown.append((what, lines)) or value  # type: ignore[func-returns-value]
 
     with desk.context(root) as context, pytest.raises(ConsentError):
-        run_options(context, "run", {}, ask=answer(False))
+        context.ask = answer(False)
+        run_options(context, "run", {})
     with desk.context(root) as context:
-        flags = {"allow-env": ("TOKEN",)}
-        assert run_options(context, "run", flags, ask=answer(True)).allow_net
+        context.ask = answer(True)
+        assert run_options(context, "run", {"allow-env": ("TOKEN",)}).allow_net
     # Shown is what the consent is to, not only what the flags of this run leave over.
     assert {lines for _, lines in shown} == {("network to `evil.example.com`", "the variable `TOKEN`")}
     assert desk.options(root).allow_env == ("TOKEN",)

@@ -92,7 +92,7 @@ class Way:
         (built / "backend.py").write_text((HERE / "inside" / "backend.py").read_text())
         (built / "pyproject.toml").write_text(BUILT.format(name="escape", version=version) + self.further)
         if self.name == "build":
-            archive = arena.project / f"escape-{version}.tar.gz"
+            archive = arena.place / "outside" / f"escape-{version}.tar.gz"
             _write_sdist(built, archive, version)
             text = _CONSUMER.format(url=archive.as_uri())
             (arena.project / "pyproject.toml").write_text(text)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -142,11 +141,9 @@ def ask_pypm(archive: Path, place: Path, name: str) -> Answer:
     """Let `pypm lock` and `pypm sync` loose on a project that names the archive as a source."""
     project = place / "a" / "b" / "project"
     project.mkdir(parents=True)
-    # What lies outside of the project would wait for its user's consent.
-    shutil.copy(archive, project / archive.name)
     (project / "pyproject.toml").write_text(
         f'[project]\nname = "victim"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["{name}"]\n'
-        f'[tool.pypm.sources]\n{name} = {{ path = "{archive.name}" }}\n'
+        f'[tool.pypm.sources]\n{name} = {{ path = "{archive}" }}\n'
     )
     environment = dict(os.environ, PYPM_CACHE_DIR=str(place / "cache"), PYPM_OFFLINE="1")
     try:

@@ -118,12 +118,13 @@ def prepare(suite: Suite, folder: Path) -> Path:
 
     Raises: SystemExit where something of it fails.
     """
-    project = folder / "project"
-    project.mkdir(parents=True)
-    sdist = fetch(suite, project)
+    folder.mkdir(parents=True)
+    sdist = fetch(suite, folder)
     with tarfile.open(sdist) as archive:
         archive.extractall(folder / "unpacked", filter="data")
     (unpacked,) = (folder / "unpacked").iterdir()
+    project = folder / "project"
+    project.mkdir()
     for name in suite.keep:
         source = unpacked / name
         if source.is_dir():

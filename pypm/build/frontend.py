@@ -51,6 +51,10 @@ def _ignore(_: str) -> None:
     """Nobody watches the build."""
 
 
+def _allow(_: Path, __: tuple[Path, ...]) -> None:
+    """Every tree may be written."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workbench:
     """What a build is done with; the same one serves all hooks of a source tree."""
@@ -69,6 +73,9 @@ class Workbench:
     """The caller's variables, of which `options.allow_env` may let some in."""
     on_line: Callable[[str], None] = _ignore
     """Called with each line of output, safe to show on a terminal."""
+    may_write: Callable[[Path, tuple[Path, ...]], None] = _allow
+    """Called with a tree and the compiled modules that an editable build is about to write there; raises to
+    refuse."""
     start: Callable[[sandbox.Policy, sandbox.Command], sandbox.Process] = sandbox.spawn
 
 
@@ -114,13 +121,13 @@ def build_wheel(
     content is sound, is for the store to check as with any other wheel. Of an editable build, compiled
     modules are brought into the working tree, where the wheel expects them; nothing else is written there.
 
-    Raises: BuildError with the end of the log; IsolationError; StorageError.
+    Raises: BuildError with the end of the log; IsolationError; StorageError; what `bench.may_write` raises.
     """
     hook = "build_editable" if editable else "build_wheel"
     with _call(source, bench, hook, config_settings) as (call, result, log):
         wheel = _take_file(call, result, log, output, suffix=".whl")
         if editable:
-            for module in take_compiled(call.folder / "source", source.root):
+            for module in take_compiled(call.folder / "source", source.root, bench.may_write):
                 bench.on_line(f"compiled {module}")
         return wheel
 

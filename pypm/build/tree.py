@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -107,31 +107,38 @@ def copied_files(source: Path) -> Iterator[str]:
                 yield entry.path
 
 
-def take_compiled(copy: Path, root: Path) -> tuple[Path, ...]:
+def take_compiled(
+    copy: Path, root: Path, may_write: Callable[[Path, tuple[Path, ...]], None]
+) -> tuple[Path, ...]:
     """Bring extension modules that a build put beside its sources from the copy into the tree; return them.
 
     An editable wheel of a compiled project points at them there, so without them it could not be imported.
     It is the one thing that a build writes into a working tree: regular files with the suffix of an extension
-    module, never through a link, never in place of anything but a regular file.
+    module, never through a link, never in place of anything but a regular file. Before the first one
+    `may_write` is called with the tree and all that the tree lacks; it raises to refuse.
 
     Raises:
         StorageError: the disk refused.
+        Exception: what `may_write` raised.
     """
-    taken: list[Path] = []
-    for path in copied_files(copy):
-        if not path.endswith(_COMPILED) or path.startswith(_BUILD_FOLDERS):
-            continue
-        content = read_regular_file(copy / path, largest_bytes=_LARGEST_MODULE_BYTES)
-        if content is not None and _put(root, path, content):
-            taken.append(root / path)
-    return tuple(taken)
+    made = [path for path in copied_files(copy) if path.endswith(_COMPILED)]
+    lacking = [
+        path for path in made if not path.startswith(_BUILD_FOLDERS) and _put(copy, root, path, dry=True)
+    ]
+    if lacking:
+        may_write(root, tuple(root / path for path in lacking))
+    return tuple(root / path for path in lacking if _put(copy, root, path))
 
 
-def _put(root: Path, path: str, content: bytes) -> bool:
-    """Write a file below `root` unless it is there already, through no link; say whether it was written."""
+def _put(copy: Path, root: Path, path: str, *, dry: bool = False) -> bool:
+    """Write a module of the copy into the tree unless it is there already, through no link.
+
+    Says whether it was written; with `dry`, nothing is, and it says whether it would be.
+    """
+    content = read_regular_file(copy / path, largest_bytes=_LARGEST_MODULE_BYTES)
     below, _, name = path.rpartition("/")
     with storage_errors(f"write `{root / path}`"), _opened(root, f"{below}/" if below else "") as folder:
-        if folder is None:
+        if content is None or folder is None:
             return False
         at: _Within = {"dir_fd": folder} if _BY_DESCRIPTOR else {}
         name = name if _BY_DESCRIPTOR else str(root / path)
@@ -144,6 +151,8 @@ def _put(root: Path, path: str, content: bytes) -> bool:
                 status.st_size == len(content) and _content(name, at) == content
             ):
                 return False
+        if dry:
+            return True
         beside = f"{name}.{os.urandom(4).hex()}.tmp"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755, **at)
         try:

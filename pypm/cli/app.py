@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import shell_complete
 
+from pypm.cli.consent import asker
 from pypm.cli.interrupts import EXIT_INTERRUPTED, Interrupts
 from pypm.cli.options import GlobalOptions, global_flags
 from pypm.cli.output import Console, closing
@@ -108,7 +109,7 @@ class Invocation:
                 **overrides,
             )
         )
-        return Context(settings, self.console)
+        return Context(settings, self.console, ask=asker(self.console))
 
 
 class Command(click.Command):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pypm.cli.app import Invocation
+    from pypm.cli.output import Console
 
 
 def can_ask() -> bool:
@@ -18,13 +18,12 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty() and not os.environ.get("CI")
 
 
-def asker(invocation: Invocation) -> Callable[[str, tuple[str, ...]], bool] | None:
+def asker(console: Console) -> Callable[[str, tuple[str, ...]], bool] | None:
     """Return what asks whether a project may have what it grants itself; None where nobody can be asked."""
     if not can_ask():
         return None
 
     def ask(what: str, lines: tuple[str, ...]) -> bool:
-        console = invocation.console
         console.release_terminal()
         console.ask_about(what, lines)
         return confirmed("Let it have this from now on?")

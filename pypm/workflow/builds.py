@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,7 @@ from pypm.model.project import BuildSystem, PathSource, VcsSource
 from pypm.model.wheel import StoredWheel
 from pypm.regular import read_regular
 from pypm.store.adoption import Expected
+from pypm.workflow.grants import require_writable
 from pypm.workflow.stages import Package, Stage, built_package, picked_package
 from pypm.workflow.supply import Supply, required_hash
 from pypm.workflow.written import written
@@ -104,6 +105,7 @@ class Builder:
         Raises:
             BuildError: it cannot be built; `details` hold the end of the log.
             IntegrityError: the sdist, or what the backend made of it, is not what the lock says.
+            ConsentError: its compiled modules would be written outside of the project.
         """
         subject = picked_package(self._supply.context.cache, pick)
         if isinstance(pick.package.source, VcsSource):
@@ -384,6 +386,7 @@ class Builder:
             options=options,
             variables=os.environ,
             on_line=on_line,
+            may_write=partial(require_writable, context),
         )
 
 

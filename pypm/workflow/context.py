@@ -9,6 +9,7 @@ import os
 import shlex
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -34,19 +35,22 @@ if TYPE_CHECKING:
     from pypm.workflow.stages import Stages
     from sandbox import Isolation
 
+Ask = Callable[[str, tuple[str, ...]], bool]
+"""Asks the user on the terminal: a sentence, and what is granted in plain words."""
+
 
 class Context:
     """The project, the settings and the machinery of one command. Use it as a context manager."""
 
-    def __init__(self, settings: Settings, reporter: Reporter) -> None:
+    def __init__(self, settings: Settings, reporter: Reporter, *, ask: Ask | None = None) -> None:
         self.settings = settings
         self.reporter = reporter
+        self.ask = ask
+        """Asks the user for consent; None where nobody can be asked."""
         self.started_ns = time.time_ns()
         self._temporary_cache: Path | None = None
         self.without_grants = False
         """Whether this command goes without what the user has not consented to."""
-        self.readable: tuple[Path, ...] | None = None
-        """What flags and consents let a command see besides the project; None where there are no flags."""
 
     def __enter__(self) -> Context:
         return self
@@ -195,11 +199,6 @@ class Context:
     def shown_files(self) -> tuple[Path, ...]:
         """What a command sees besides the project."""
         return ()
-
-    @property
-    def keeps_consents(self) -> bool:
-        """Whether `pypm trust` speaks of it; a script has the flags of its command alone."""
-        return True
 
     @property
     def trust_folder(self) -> Path:

@@ -31,7 +31,7 @@ def facts_of(context: Context, prepared: Prepared, *, of_environment: bool = Tru
         return None
     read = [project_file(root), root / _VERSION_PIN, *context.settings.files, *signature_files]
     read.append(environment.interpreter.executable)
-    if context.project.sandbox or prepared.outside:
+    if context.project.sandbox:
         read.append(context.consents_file)
     if context.project.tool.get("plugins"):
         from pypm.workflow.plugins import deciding_files

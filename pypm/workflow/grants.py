@@ -6,7 +6,7 @@ A flag is the user's own word. What the project grants itself counts with the us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,14 @@ from pypm.isolation import (
     read_only,
     withhold,
 )
-from pypm.model.project import Source
 from pypm.workflow.context import Context
-from pypm.workflow.outside import named_sources, places_outside
+from pypm.workflow.outside import came_along
 from pypm.workflow.trust import (
     BUILD,
     EVERYWHERE,
-    Asked,
     ConsentError,
     asked_for,
-    asked_of,
+    asked_to_write,
     boundary,
     build_profile,
     consented,
@@ -42,9 +40,6 @@ from pypm.workflow.trust import (
     settings_of,
 )
 from sandbox import Isolation
-
-Ask = Callable[[str, tuple[str, ...]], bool]
-"""Asks the user on the terminal: a sentence, and what is granted in plain words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +73,11 @@ def build_options(context: Context) -> Callable[[], RunOptions]:
 
 
 def run_options(
-    context: Context, profile: str, flags: Mapping[str, Any], *, without: bool = False, ask: Ask | None = None
+    context: Context, profile: str, flags: Mapping[str, Any], *, without: bool = False
 ) -> RunOptions:
     """Return a profile of the project with the sandbox flags of the command line on top.
 
-    `without` leaves out what waits for consent (`--no-grants`). `ask` asks for it; None where nobody can be
-    asked.
+    `without` leaves out what waits for consent (`--no-grants`).
 
     Raises:
         ConfigurationError: `[tool.pypm.sandbox]` is malformed.
@@ -94,10 +88,10 @@ def run_options(
     if without or is_nothing(found.waiting):
         return found.options
     named = f"`{context.consent_place}` grants its profile `{profile}` more than the default policy"
-    if ask is not None:
+    if context.ask is not None:
         # All that the consent is to is shown, and the consent is to what was shown.
         (asked,) = (each for each in asked_for(context) if each.profile == profile)
-        if ask(f"{named}:", asked.lines()):
+        if context.ask(f"{named}:", asked.lines()):
             give_consent(context, (asked,))
             return granted(context, profile, flags).options
     same = as_flags(found.waiting)
@@ -132,70 +126,27 @@ def granted(context: Context, profile: str, flags: Mapping[str, Any]) -> Granted
     return Granted(options=options, waiting=waiting)
 
 
-def ask_for_outside(context: Context, ask: Ask | None) -> None:
-    """Ask the user about what the project depends on outside of itself, where nobody has consented to it.
+def require_writable(context: Context, tree: Path, modules: tuple[Path, ...]) -> None:
+    """Refuse compiled modules that an editable build would write into a folder that is not the project's.
 
-    A no changes nothing: what of it is needed is refused by `require_outside`.
-
-    Raises: ConfigurationError, UsageError.
+    Raises: ConsentError: the user has not consented to it, and does not when asked.
     """
-    if ask is None or not context.keeps_consents:
+    if came_along(context, tree):
         return
-    waiting = _waiting(context, places_outside(context, named_sources(context.project)))
-    if waiting and ask(_depends(context) + ":", tuple(_lines(waiting))):
-        give_consent(context, waiting)
-
-
-def require_outside(context: Context, sources: Iterable[Source]) -> bool:
-    """Refuse sources outside of the project that its user has not consented to; say whether there are any.
-
-    Raises:
-        ConsentError: naming all of them.
-        ConfigurationError: a folder in the project leads out of it.
-    """
-    places = places_outside(context, sources)
-    waiting = _waiting(context, places)
-    if not waiting:
-        return bool(places)
+    asked = asked_to_write(context, tree)
+    if asked.consented:
+        return
+    lines = tuple(map(str, modules))
+    named = f"`{context.consent_place}` has compiled modules built that belong into `{tree}`, outside of it"
+    if context.ask is not None and context.ask(f"{named}:", lines):
+        give_consent(context, (asked,))
+        return
     raise ConsentError(
-        f"{_depends(context)}, and you have not consented to it",
-        reference="path-not-trusted",
-        details=tuple(_lines(waiting)),
-        hint=_way_to_consent(context, waiting),
+        f"{named}, and you have not consented to it",
+        reference="modules-not-trusted",
+        details=lines,
+        hint="`pypm trust` in the project asks you; without `editable` nothing is written there",
     )
-
-
-def _way_to_consent(context: Context, waiting: tuple[Asked, ...]) -> str:
-    ways = []
-    if context.keeps_consents:
-        named = {asked.profile for asked in asked_for(context)}
-        if any(asked.profile not in named for asked in waiting):
-            return (
-                "name them in `[tool.pypm.sources]`, if they are meant: a lock or a package alone cannot ask"
-            )
-        ways.append("`pypm trust` shows all of it and asks you")
-    if context.readable is not None:
-        flags = [as_flags(asked.opened) for asked in waiting]
-        ways.append(f"for this one time: `{' '.join(flag for flag in flags if flag)}`")
-    return "; ".join(ways)
-
-
-def _waiting(context: Context, places: tuple[Path, ...]) -> tuple[Asked, ...]:
-    """What the user has not consented to, nor said by a flag of this command."""
-    said = RunOptions(allow_read=context.readable or ())
-    asked = asked_of(context, places) if places else ()
-    return tuple(
-        each for each in asked if not each.consented and not is_nothing(not_covered(each.opened, said))
-    )
-
-
-def _depends(context: Context) -> str:
-    return f"`{context.consent_place}` depends on what lies outside of it"
-
-
-def _lines(asked: Iterable[Asked]) -> Iterator[str]:
-    for each in asked:
-        yield from each.lines()
 
 
 def _build_options(context: Context) -> RunOptions:

@@ -1,126 +1,54 @@
-"""What a project takes from this machine outside of what came with it: folders, archives, indexes.
+"""Folders that did not come with a project, into which an editable build of it would write.
 
-Whoever clones a project has not read what it depends on. A path that leads out of it is read, built from and
-seen by its runs, and an editable one is given compiled modules: no less than `[tool.pypm.sandbox]` grants, so
-it waits for the user's word as well. See docs/design/0036-consent-to-grants.md.
+An editable build brings compiled modules back into the tree that it was made from. In the project's own that
+is what its user wants; in another one of the user's, a project that was just cloned would so plant code that
+is later run outside of any sandbox. See docs/design/0036-consent-to-grants.md.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pypm.model.project import (
-    DEFAULT_INDEX_NAME,
-    IndexSource,
-    PathSource,
-    Project,
-    Source,
-    VcsSource,
-)
+from pypm.model.project import PathSource
 
 if TYPE_CHECKING:
-    from packaging.requirements import Requirement
-
     from pypm.workflow.context import Context
 
 
-def named_sources(project: Project) -> Iterator[Source]:
-    """Yield every source that the project names itself: in its tables, or by the address of a requirement.
-
-    Addresses that other packages name are followed only where the project names them, too.
-    """
-    yield from chain.from_iterable(project.sources.values())
-    yield from (IndexSource(index=index.name) for index in project.indexes)
-    settings = project.settings
-    requirements: Iterable[Requirement] = chain(
-        project.dependencies,
-        *project.extras.values(),
-        *project.groups.values(),
-        settings.constraints,
-        settings.overrides,
-    )
-    addressed = [requirement for requirement in requirements if requirement.url]
-    if addressed:
-        from pypm.resolve.lowering import url_source
-
-        yield from map(url_source, addressed)
-
-
-def require_consented(context: Context, sources: Iterable[Source]) -> bool:
-    """Refuse what lies outside and the user has not consented to; say whether anything lies outside.
-
-    Raises: ConsentError; ConfigurationError: a folder in the project leads out of it.
-    """
-    folders = _index_folders(context)
-    local = [source for source in sources if _is_local(source, folders)]
-    if not local:
-        return False
-    # Late: most projects have no such source, and it takes the sandbox's policies to judge one.
-    from pypm.workflow.grants import require_outside
-
-    return require_outside(context, local)
-
-
-def places_outside(context: Context, sources: Iterable[Source]) -> tuple[Path, ...]:
-    """Return the places of this machine, behind all links, that did not come with the project; sorted.
-
-    What came with it is its folder, the git repository that the folder is a part of, and the workspace that
-    it is a member of.
+def editable_outside(context: Context) -> tuple[Path, ...]:
+    """Return the folders, behind all links, that the project names as editable and did not bring along.
 
     Raises: ConfigurationError: a folder in the project leads out of it.
     """
-    folders = _index_folders(context)
-    found = {_place(context, source, folders) for source in sources if _is_local(source, folders)}
-    return tuple(sorted(place for place in found if not _came_along(context, place)))
+    named = [source for row in context.project.sources.values() for source in row]
+    paths = [source.path for source in named if isinstance(source, PathSource) and source.editable]
+    if not paths:
+        return ()
+    from pypm.build.project import tree_place
+
+    places = {tree_place(context.root, path) for path in paths}
+    return tuple(sorted(place for place in places if not came_along(context, place)))
 
 
-def _index_folders(context: Context) -> Mapping[str, str]:
-    """Addresses of the indexes on this machine that the project names, and nobody else, by their names."""
-    theirs = {index.name for index in context.settings.indexes}
-    if context.settings.default_index is not None:
-        theirs.add(DEFAULT_INDEX_NAME)
-    return {
-        index.name: index.url
-        for index in context.indexes
-        if index.name not in theirs and not index.url.startswith(("https:", "http:"))
-    }
+def came_along(context: Context, place: Path) -> bool:
+    """Whether a folder, behind all links, came with the project.
 
-
-def _is_local(source: Source, folders: Mapping[str, str]) -> bool:
-    if isinstance(source, IndexSource):
-        return source.index in folders
-    if isinstance(source, VcsSource):
-        return source.url.startswith("file:")
-    return isinstance(source, PathSource)
-
-
-def _place(context: Context, source: Source, folders: Mapping[str, str]) -> Path:
-    from pypm.index.pages import local_path
-
-    if isinstance(source, PathSource):
-        from pypm.build.project import tree_place
-
-        path = context.root / local_path(source.path)
-        return path.resolve() if path.is_file() else tree_place(context.root, str(local_path(source.path)))
-    if isinstance(source, IndexSource):
-        return local_path(folders[source.index]).resolve()
-    assert isinstance(source, VcsSource)
-    return local_path(source.url).resolve()
-
-
-def _came_along(context: Context, place: Path) -> bool:
-    root = context.own_folder
-    if root is None:
+    That is its own folder, the git repository that it is a part of, and the workspace that it is a member of.
+    """
+    project = context.shown_project
+    if project is None:
         return False
-    root = root.resolve()
+    root, home = project.root.resolve(), context.home.resolve()
+    if place == root:
+        return True
+    if home.is_relative_to(root):
+        return False  # Everything of the user's lies in it.
     if place.is_relative_to(root):
         return True
-    repository = _repository(root, context.home.resolve())
-    if repository is not None and _repository(place, context.home.resolve()) == repository:
+    repository = _repository(root, home)
+    if repository is not None and _repository(place, home) == repository:
         return True
     from pypm.workflow.workspace import member_folders
 

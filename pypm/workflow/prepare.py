@@ -26,7 +26,6 @@ from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.lockfile import read_lock, read_lock_if_any
 from pypm.workflow.origins import direct_urls
-from pypm.workflow.outside import require_consented
 from pypm.workflow.select import select
 from pypm.workflow.selection import SelectionRequest, choose_selection
 from pypm.workflow.signatures import signing_of
@@ -62,8 +61,6 @@ class Prepared:
     selection: Selection
     trees: tuple[Path, ...]
     """Source trees outside the project that editable wheels point into."""
-    outside: bool
-    """Some of it comes from this machine outside of the project, with the user's consent."""
     plan: Plan
     """What had to be done for it."""
 
@@ -129,8 +126,6 @@ class _Found:
     lock: Lock
     selection: Selection
     picks: tuple[Pick, ...]
-    outside: bool
-    """Some of them come from this machine outside of the project."""
     plan: Plan
     builder: Builder | None
     """None where all comes as wheels."""
@@ -147,7 +142,6 @@ def _look(supply: Supply, preparation: Preparation) -> _Found:
     selection = choose_selection(preparation.selection, current)
     picks = select(current, target, selection, settings=context.project.settings)
     wants_project = selection.project and context.project.is_package
-    outside = require_consented(context, (pick.package.source for pick in picks))
     builder = None
     if wants_project or not all(pick.artifact is not None and pick.artifact.is_wheel for pick in picks):
         # Late: a sync of wheels alone needs neither the build rooms nor the sandbox's policies.
@@ -165,7 +159,6 @@ def _look(supply: Supply, preparation: Preparation) -> _Found:
         lock=current,
         selection=selection,
         picks=tuple(picks),
-        outside=outside,
         plan=plan,
         builder=builder,
         wants_project=wants_project,
@@ -203,7 +196,6 @@ def _described(
         lock=found.lock,
         selection=found.selection,
         trees=_trees(context, found.picks),
-        outside=found.outside,
         plan=found.plan,
     )
 

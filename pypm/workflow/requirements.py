@@ -14,7 +14,6 @@ from pypm.model.plan import Pick, Selection
 from pypm.workflow.builds import Builder
 from pypm.workflow.dates import absolute
 from pypm.workflow.grants import build_options
-from pypm.workflow.outside import named_sources, require_consented
 from pypm.workflow.select import select
 from pypm.workflow.supply import Supply
 
@@ -71,7 +70,6 @@ def resolve_for_interpreter(
         default_groups=(),
         settings=settings,
     )
-    require_consented(context, named_sources(project))
     inputs = Inputs(
         project=project.name,
         requires_python=project.requires_python,

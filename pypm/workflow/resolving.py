@@ -32,7 +32,6 @@ from pypm.workflow.answers import completed, open_provider, path_hint
 from pypm.workflow.context import Context
 from pypm.workflow.dates import absolute, is_duration
 from pypm.workflow.freeze import freeze
-from pypm.workflow.outside import named_sources, require_consented
 from pypm.workflow.report import Task
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ def resolved(context: Context, request: LockRequest, before: Lock | None) -> Loc
 
             project = with_built_dependencies(project, provider)
             inputs = replace(inputs, dependencies=project.dependencies, extras=project.extras)
-        require_consented(context, named_sources(project))
         provider.walk(inputs)
         # Loaded while the first answers are on their way.
         from pypm.resolve.solve import resolve

@@ -24,7 +24,7 @@ from pypm.workflow.cache import in_use
 from pypm.workflow.context import Context
 from pypm.workflow.endings import remarks, untold_end
 from pypm.workflow.freshness import facts_of
-from pypm.workflow.grants import Ask, ask_for_outside, granted, run_options
+from pypm.workflow.grants import granted, run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
 from pypm.workflow.stages import Stage
@@ -58,8 +58,6 @@ class RunRequest:
     """Run nothing; say what would be allowed."""
     without_grants: bool = False
     """Go without what the project grants itself and the user has not consented to."""
-    ask: Ask | None = None
-    """Asks the user for consent; None where nobody can be asked."""
     stats: bool = False
     """Say at the end what the command used."""
     stats_file: Path | None = None
@@ -92,19 +90,14 @@ def run(context: Context, request: RunRequest) -> RunOutcome:
     require_no_signature(context, request.words[0])
     with open_script(context, Path(request.words[0])) as script:
         words = (str(script.path), *request.words[1:])
-        _note_readable(script, granted(script, request.profile, request.sandbox).options)
         return _run(script, replace(request, words=words), replace(_preparation(request), lock=script.lock()))
 
 
 def _run(context: Context, request: RunRequest, preparation: Preparation) -> RunOutcome:
     if request.explain:
         return RunOutcome(exit_code=0, explanation=_explained(context, request, preparation))
-    options = run_options(
-        context, request.profile, request.sandbox, without=request.without_grants, ask=request.ask
-    )
+    options = run_options(context, request.profile, request.sandbox, without=request.without_grants)
     context.settings = replace(context.settings, isolation=options.isolation)
-    _note_readable(context, options)
-    ask_for_outside(context, request.ask)
     _tell_grants(context, options)
     with _account(request.stats_file) as account:
         digest, ended = _run_to_its_end(context, request, preparation, options)
@@ -150,10 +143,6 @@ def _run_to_its_end(
         return digest, _supervised(context, policy, command)
 
 
-def _note_readable(context: Context, options: RunOptions) -> None:
-    context.readable = (*options.allow_read, *options.allow_write)
-
-
 def _call_post_run(context: Context, digest: str, returncode: int) -> None:
     """Call the last stage. What goes wrong there must not hide a failure of the command itself."""
     try:
@@ -194,7 +183,6 @@ def explained(context: Context, request: RunRequest) -> Explanation:
 def _explained(context: Context, request: RunRequest, preparation: Preparation) -> Explanation:
     found = granted(context, request.profile, request.sandbox)
     context.settings = replace(context.settings, isolation=found.options.isolation)
-    _note_readable(context, found.options)
     with in_use(context), isolation_errors():
         prepared = _placed(context, prepare(context, preparation), found.options)
         policy = _policy(context, prepared, found.options, os.environ)

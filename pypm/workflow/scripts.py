@@ -39,7 +39,6 @@ class ScriptContext(Context):
             replace(context.settings, root=self.path.parent, foreign_root=None), context.reporter
         )
         self.without_grants = context.without_grants
-        self.readable = context.readable
 
     def __enter__(self) -> ScriptContext:
         return self
@@ -83,11 +82,6 @@ class ScriptContext(Context):
     def shown_files(self) -> tuple[Path, ...]:
         """The script itself, where no project is shown."""
         return (self.path,) if self.shown_project is None else ()
-
-    @property
-    def keeps_consents(self) -> bool:
-        """A script is often somebody else's, and comes and goes."""
-        return False
 
     def lock(self) -> Lock:
         """Return what the requirements resolve to: what they did lately, or resolved now.

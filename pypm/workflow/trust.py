@@ -27,7 +27,7 @@ from pypm.isolation import (
     raised_limits,
 )
 from pypm.workflow.context import Context
-from pypm.workflow.outside import named_sources, places_outside
+from pypm.workflow.outside import editable_outside
 
 VARIABLE = "PYPM_TRUST"
 """`sha256:DIGEST` of all that a project grants itself, as `pypm trust --show` prints it; several with spaces
@@ -36,9 +36,10 @@ or commas between."""
 EVERYWHERE = "*"
 """Stands for what the table says beside the profiles: the isolation of unpacking and builds."""
 BUILD = "build"
-OUTSIDE = "path "
-"""Begins the name of a place outside of the project that it depends on; from its folder on, so that the same
-two projects beside each other are the same consent on every machine."""
+MODULES = "modules of "
+"""Begins the name of a folder that did not come with the project and that an editable build of it writes
+compiled modules into; from its own folder on, so that the same two projects beside each other are the same
+consent on every machine."""
 
 _WORD = re.compile(r"sha256:([0-9a-f]{64})")
 
@@ -49,10 +50,10 @@ class ConsentError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What one profile, or one dependency, opens beyond the default policy."""
+    """What one profile, or one editable dependency, opens beyond the default policy."""
 
     profile: str
-    """Its name; of a dependency outside of the project `OUTSIDE` and where it lies."""
+    """Its name; of an editable dependency `MODULES` and where it lies."""
     opened: RunOptions
     token: Sha256
     """Of all grants of the profile."""
@@ -90,27 +91,8 @@ def asked_for(context: Context) -> tuple[Asked, ...]:
         ConfigurationError: the table is malformed, or the file of consents.
         UsageError: `PYPM_TRUST` is malformed.
     """
-    return _judged(context, list(_opening(context)))
-
-
-def asked_of(context: Context, places: tuple[Path, ...]) -> tuple[Asked, ...]:
-    """Return whether the user consented to each of these places outside of the project.
-
-    `PYPM_TRUST` speaks of what the project names itself; besides that there is what a lock says.
-
-    Raises: ConfigurationError, UsageError.
-    """
-    named = {asked.profile: asked for asked in asked_for(context)}
-    found = [_outside(context, place) for place in places]
-    known = _known(context)
-    return tuple(
-        named.get(asked.profile, replace(asked, consented=known.get(asked.profile) == asked.token))
-        for asked in found
-    )
-
-
-def _judged(context: Context, found: list[Asked]) -> tuple[Asked, ...]:
-    known = _known(context) if found else {}
+    found = list(_opening(context))
+    known = read_consents(context.consents_file).get(context.consent_place, {}) if found else {}
     vouched = _spoken(os.environ) if found else frozenset()
     everything = _digest_of_all(context, found)
     return tuple(
@@ -119,13 +101,20 @@ def _judged(context: Context, found: list[Asked]) -> tuple[Asked, ...]:
     )
 
 
-def _known(context: Context) -> Mapping[str, str]:
-    return read_consents(context.consents_file).get(context.consent_place, {})
-
-
 def digest_of_all(context: Context) -> Sha256:
     """Return what `PYPM_TRUST` takes: one digest of everything that is granted in any profile."""
     return _digest_of_all(context, list(_opening(context)))
+
+
+def asked_to_write(context: Context, tree: Path) -> Asked:
+    """Return whether the user consented that editable builds of `tree` write compiled modules there.
+
+    Only what the project names itself can be consented to, not what a lock alone says.
+
+    Raises: ConfigurationError, UsageError.
+    """
+    wanted = _writing(context, tree)
+    return next((each for each in asked_for(context) if each.profile == wanted.profile), wanted)
 
 
 def consented(context: Context, profile: str) -> bool:
@@ -147,7 +136,7 @@ def withdraw_consent(context: Context) -> bool:
 
     Raises: ConfigurationError, StorageError.
     """
-    known = _known(context)
+    known = read_consents(context.consents_file).get(context.consent_place, {})
     if known:
         write_consents(context.consents_file, context.consent_place, dict.fromkeys(known))
     return bool(known)
@@ -179,8 +168,8 @@ def _opening(context: Context) -> Iterator[Asked]:
         options = build_profile(context, settings) if profile == BUILD else settings.profile(profile)
         yield from _asked(context, profile, options)
     yield from _asked(context, EVERYWHERE, settings.base)
-    for place in places_outside(context, named_sources(context.project)):
-        yield _outside(context, place)
+    for tree in editable_outside(context):
+        yield _writing(context, tree)
 
 
 def _asked(context: Context, profile: str, options: RunOptions) -> Iterator[Asked]:
@@ -192,12 +181,11 @@ def _asked(context: Context, profile: str, options: RunOptions) -> Iterator[Aske
     yield Asked(profile=profile, opened=opened, token=token, consented=False)
 
 
-def _outside(context: Context, place: Path) -> Asked:
-    """A place is told from the project's folder, behind all links: a consent is for one folder anyway."""
-    where = Path(os.path.relpath(place, context.root.resolve())).as_posix()
-    token = content_digest({"project": context.project.name, "outside": where})
-    opened = RunOptions(allow_read=(place,))
-    return Asked(profile=f"{OUTSIDE}{where}", opened=opened, token=token, consented=False)
+def _writing(context: Context, tree: Path) -> Asked:
+    where = Path(os.path.relpath(tree, context.root.resolve())).as_posix()
+    token = content_digest({"project": context.project.name, "modules": where})
+    opened = RunOptions(allow_write=(tree,))
+    return Asked(profile=f"{MODULES}{where}", opened=opened, token=token, consented=False)
 
 
 def _digest_of_all(context: Context, found: list[Asked]) -> Sha256:

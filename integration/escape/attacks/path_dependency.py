@@ -1,9 +1,9 @@
-"""Depend on another project of the victim's, by a path out of your own.
+"""Plant a compiled module in another project of the victim's, by an editable dependency on it.
 
-The attacker wrote a project that was just cloned. Its `../private` is copied into a build, seen by its runs, and
-an editable one is given the modules that the build made: by build requirements from an index that the attacker
-names, too. Nothing has to break out, so it must wait for the user's word.
-Source: `[tool.pypm.sources]`, `name @ file:///...` (PEP 508), a lock that was written by hand.
+The attacker wrote a project that was just cloned, with an index of its own. What `../private` needs to be built
+comes from there, and puts a module beside the sources that it was given a copy of. An editable build brings
+modules home, so nothing has to break out: the victim imports this one later, outside of any sandbox.
+Source: `[tool.pypm.sources]`, PEP 660, a lock that was written by hand.
 """
 
 import shutil
@@ -13,17 +13,18 @@ from attempt import works
 
 WAYS = ("run",)
 _PRIVATE = '[project]\nname = "private"\nversion = "1"\nrequires-python = ">=3.10"\n' + (
-    '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    '[build-system]\nrequires = ["maker"]\nbuild-backend = "maker"\n'
 )
 _CLONE = (
-    '[project]\nname = "clone"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["private%s"]\n'
+    '[project]\nname = "clone"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = ["private"]\n'
+    '[[tool.pypm.index]]\nname = "files"\nurl = "{wheels}"\nformat = "flat"\ndefault = true\n'
+    "[tool.pypm.sources]\nprivate = {source}\n"
 )
-_BY = {
-    "a path": ("", '[tool.pypm.sources]\nprivate = { path = "../private" }\n'),
-    "an editable path": ("", '[tool.pypm.sources]\nprivate = { path = "../private", editable = true }\n'),
-    "an address": (" @ file://{place}/private", ""),
-    "a repository": ("", '[tool.pypm.sources]\nprivate = { git = "file://{place}/private" }\n'),
-    "a link": ("", '[tool.pypm.sources]\nprivate = { path = "inner" }\n'),
+_EDITABLE = '{ path = "../private", editable = true }'
+_NAMED = {
+    "a path": '{ path = "../private" }',
+    "an editable path": _EDITABLE,
+    "a repository": '{ git = "file://{place}/private" }',
 }
 _RUN = ("run", "python", "-c", "import private; print(private.SECRET)")
 
@@ -31,46 +32,68 @@ _RUN = ("run", "python", "-c", "import private; print(private.SECRET)")
 def outside(arena, way):
     private, clone = arena.place / "private", arena.place / "clone"
     shown = b""
-    _private(arena, private)
     try:
-        for name, (address, table) in _BY.items():
-            clone.mkdir()
-            (clone / "inner").symlink_to(private)
-            text = (_CLONE % address + table).replace("{place}", str(arena.place))
-            (clone / "pyproject.toml").write_text(text)
-            _give(arena, clone)
-            printed = b""
-            for words in (["lock"], ["sync"], _RUN):
-                printed += arena.host([*arena.pypm, *words], cwd=clone).stdout
-            bad = (clone / "pypm.lock").exists() or arena.token.encode() in printed or b"Building" in printed
-            tail = " ".join(printed.decode("utf-8", "replace").replace("|", " ").split())[:120]
-            shown += f"@{'escaped' if bad else 'denied'}|{name} out of the project|{tail}\n".encode()
-            if name == "an editable path":
-                arena.must([*arena.pypm, "trust", "--yes"], cwd=clone)
-                told = arena.host([*arena.pypm, *_RUN], cwd=clone).stdout
-                ok = arena.token.encode() in told
-                shown += f"@{'works' if ok else 'broken'}|with the user's consent|{told[-120:]!r}\n".encode()
-                arena.must([*arena.pypm, "trust", "--revoke"], cwd=clone)
-                told = arena.host([*arena.pypm, *_RUN], cwd=clone).stdout
-                bad = arena.token.encode() in told
-                shown += f"@{'escaped' if bad else 'denied'}|after it was revoked|{told[-120:]!r}\n".encode()
-            shutil.rmtree(clone)
+        _private(arena, private)
+        for name, source in _NAMED.items():
+            _clone(arena, clone, source, plants=False)
+            told = _typed(arena, clone)
+            shown += _verdict("works" if arena.token.encode() in told else "broken", name, told)
+        module = private / "planted.so"
+        _clone(arena, clone, _EDITABLE, plants=True)
+        told = _typed(arena, clone)
+        shown += _verdict("escaped" if module.exists() else "denied", "a module in another project", told)
+        # What the attacker's file names no more, its lock names still.
+        named = (clone / "pyproject.toml").read_text()
+        (clone / "pyproject.toml").write_text(named.partition("[tool.pypm.sources]")[0])
+        told = _typed(arena, clone, ("sync", "--frozen"), ("run", "--frozen", "true"))
+        shown += _verdict("escaped" if module.exists() else "denied", "a module by the lock alone", told)
+        (clone / "pyproject.toml").write_text(named)
+        arena.must([*arena.pypm, "trust", "--yes"], cwd=clone)
+        told = _typed(arena, clone)
+        shown += _verdict("works" if module.exists() else "broken", "with the user's consent", told)
+        module.unlink(missing_ok=True)
+        arena.must([*arena.pypm, "trust", "--revoke"], cwd=clone)
+        told = _typed(arena, clone, ("sync", "--no-cache"))
+        shown += _verdict("escaped" if module.exists() else "denied", "after it was revoked", told)
     finally:
-        shutil.rmtree(private)
+        shutil.rmtree(private, ignore_errors=True)
         shutil.rmtree(clone, ignore_errors=True)
     return shown + b"@done||\n"
 
 
+def _typed(arena, clone, *commands):
+    """What the victim types in the clone, and what was printed."""
+    commands = commands or (["lock"], ["sync"], _RUN)
+    return b"".join(arena.host([*arena.pypm, *words], cwd=clone).stdout for words in commands)
+
+
+def _verdict(verdict, name, told):
+    tail = " ".join(told[-160:].decode("utf-8", "replace").replace("|", " ").split())
+    return f"@{verdict}|{name}|{tail}\n".encode()
+
+
 def _private(arena, folder):
-    """A project of the victim's, and a repository, for those who name it so."""
+    """Make a project of the victim's, and a repository, for those who name it so."""
     folder.mkdir()
     (folder / "pyproject.toml").write_text(_PRIVATE)
     (folder / "private.py").write_text(f"SECRET = {arena.token!r}\n")
-    (folder / "backend.py").write_text(_BACKEND)
     subprocess.run(["git", "init", "-q", str(folder)], check=False)
     subprocess.run(["git", "-C", str(folder), "add", "."], check=False)
     signed = ["-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "-qm", "x"]
     subprocess.run(["git", "-C", str(folder), *signed], check=False)
+    _give(arena, folder)
+
+
+def _clone(arena, folder, source, *, plants):
+    """Clone the attacker's project, with an index of another address, for builds are remembered by that."""
+    shutil.rmtree(folder, ignore_errors=True)
+    wheels = folder / ("planting" if plants else "harmless")
+    wheels.mkdir(parents=True)
+    text = _CLONE.replace("{source}", source).replace("{wheels}", wheels.name)
+    (folder / "pyproject.toml").write_text(text.replace("{place}", str(arena.place)))
+    maker = _MAKER.replace("PLANTS", str(plants))
+    exec(compile(maker, "maker", "exec"), made := {})
+    made["pack"](str(wheels / "maker-1-py3-none-any.whl"), "maker", "1", {"maker.py": maker})
     _give(arena, folder)
 
 
@@ -79,26 +102,36 @@ def _give(arena, folder):
         subprocess.run(["chown", "-hR", f"{arena.user}:", str(folder)], check=True)
 
 
-_BACKEND = """\
+_MAKER = """\
 import base64, hashlib, os, zipfile
 
-def build_wheel(folder, *_, **__):
+def pack(path, name, version, files):
+    info = f"{name}-{version}.dist-info"
     files = {
-        "private.py": open("private.py").read(),
-        "private-1.dist-info/METADATA": "Metadata-Version: 2.1\\nName: private\\nVersion: 1\\n",
-        "private-1.dist-info/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
     }
-    record = "private-1.dist-info/RECORD,,\\n"
-    for path, text in files.items():
+    record = f"{info}/RECORD,,\\n"
+    for each, text in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text)}\\n"
-    files["private-1.dist-info/RECORD"] = record
-    with zipfile.ZipFile(os.path.join(folder, "private-1-py3-none-any.whl"), "w") as wheel:
-        for path, text in files.items():
-            wheel.writestr(path, text)
-    return "private-1-py3-none-any.whl"
+        record += f"{each},sha256={digest},{len(text)}\\n"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for each, text in {**files, f"{info}/RECORD": record}.items():
+            wheel.writestr(each, text)
 
-build_editable = build_wheel
+def build_wheel(folder, *_, **__):
+    return private(folder, {"private.py": open("private.py").read()})
+
+def build_editable(folder, *_, **__):
+    if PLANTS:
+        open("planted.so", "w").write("the attacker's")
+    return private(folder, {"private.pth": os.getcwd() + "\\n"})
+
+def private(folder, files):
+    name = "private-1-py3-none-any.whl"
+    pack(os.path.join(folder, name), "private", "1", files)
+    return name
 """
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from pypm.cli.app import Invocation
-from pypm.cli.consent import asker
 from pypm.cli.explanation import explain_json_flag, require_explain, show_explanation
 from pypm.cli.options import flag, selection_flags, state_flags
 from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values, stats_flags
@@ -63,7 +62,6 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
         stats_file=flags["stats_file"],
         explain=explain,
         without_grants=flags["no_grants"],
-        ask=asker(invocation),
     )
     with invocation.context() as context:
         outcome = run(context, request)

@@ -9,7 +9,6 @@ import click
 
 from pypm.cli.app import Invocation
 from pypm.cli.commands.run import selection_request
-from pypm.cli.consent import asker
 from pypm.cli.explanation import explain_json_flag, require_explain, show_explanation
 from pypm.cli.options import flag, selection_flags, state_flags
 from pypm.cli.sandbox_flags import SandboxedCommand, sandbox_flags, sandbox_values, stats_flags
@@ -53,7 +52,6 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
             stats_file=flags["stats_file"],
             explain=explain,
             without_grants=flags["no_grants"],
-            ask=asker(invocation),
         )
         outcome = run(context, request)
     if outcome.explanation is not None:

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 def command(invocation: Invocation, show: bool, revoke: bool, yes: bool, as_json: bool) -> int:
     """Consent to what this project grants itself beyond the default policy.
 
-    It is granted by [tool.pypm.sandbox]: network, files, variables, devices, weaker isolation; and by what it
-    depends on outside of its folder. Consent is to exactly this, in this folder; a change asks again.
+    It is granted by [tool.pypm.sandbox]: network, files, variables, devices, weaker isolation; and by
+    editable dependencies outside: compiled modules are written there. Consent is to exactly this, in this
+    folder; a change asks again.
     """
     from pypm.workflow.trust import asked_for, give_consent, withdraw_consent
 
@@ -98,8 +99,8 @@ def _lines(asked: tuple[Asked, ...]) -> Iterator[str]:
 
 
 def _name(profile: str) -> str:
-    from pypm.workflow.trust import EVERYWHERE, OUTSIDE
+    from pypm.workflow.trust import EVERYWHERE, MODULES
 
-    if profile.startswith(OUTSIDE):
-        return "dependencies"
+    if profile.startswith(MODULES):
+        return "compiled modules"
     return "builds and unpacking" if profile == EVERYWHERE else profile
