@@ -229,9 +229,9 @@ import os, signal, sys, threading, time
 from pypm.cli import app
 found = []
 {invoke}
-root = app._root()
+root = app.root()
 root.invoke = invoke
-app._root = lambda: root
+app.root = lambda: root
 sys.exit(app.main(["self", "version"]))
 """
     done = subprocess.run(

@@ -96,7 +96,7 @@ def test_a_pipe_gets_the_bytes_and_a_terminal_what_is_harmless(tmp_path: Path) -
         "import sys\n"
         "from pypm.cli import app\n"
         "from pypm.cli.output import Console\n"
-        "app._root = lambda: Console().data(sys.argv[1]) or sys.exit(0)\n"
+        "app.root = lambda: Console().data(sys.argv[1]) or sys.exit(0)\n"
         "app.main([])\n"
     )
     name = os.fsdecode(b"na\xffme\x1b[2J")

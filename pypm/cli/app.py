@@ -186,12 +186,12 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
     words = list(sys.argv[1:] if arguments is None else arguments)
     with closing(invocation.console):
         try:
-            root = _root()
+            command = root()
             if instruction := os.environ.get(_COMPLETION_VARIABLE):
-                return shell_complete(root, {"obj": invocation}, "pypm", _COMPLETION_VARIABLE, instruction)
-            # Not `root.main`: it would print a line of its own on Ctrl-C.
-            with root.make_context("pypm", words, obj=invocation) as context:
-                result = root.invoke(context)
+                return shell_complete(command, {"obj": invocation}, "pypm", _COMPLETION_VARIABLE, instruction)
+            # Not `command.main`: it would print a line of its own on Ctrl-C.
+            with command.make_context("pypm", words, obj=invocation) as context:
+                result = command.invoke(context)
             sys.stdout.flush()
         except click.exceptions.Exit as requested:
             return requested.exit_code
@@ -209,14 +209,16 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
     return result if isinstance(result, int) else 0
 
 
-def _root() -> LazyGroup:
+def root() -> LazyGroup:
+    """Make the whole command line, without any of its commands."""
+
     @click.pass_context
     def start(ctx: click.Context, /, **flags: Any) -> None:
         invocation: Invocation = ctx.obj
         invocation.options = GlobalOptions(**flags)
         _apply(invocation)
 
-    root = LazyGroup(
+    made = LazyGroup(
         "pypm",
         callback=start,
         params=global_flags(environment=True),
@@ -224,7 +226,7 @@ def _root() -> LazyGroup:
         epilog="Every flag can be given as PYPM_<FLAG>. `pypm COMMAND --help` tells more about a command.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    root.params.append(
+    made.params.append(
         click.Option(
             ["-V", "--version"],
             is_flag=True,
@@ -234,7 +236,7 @@ def _root() -> LazyGroup:
             help="Print pypm's version.",
         )
     )
-    return root
+    return made
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
