@@ -18,6 +18,7 @@ import pytest
 from pypm.plugins.ready import _is_note
 from pypm.workflow import plans
 from tests.plugins.bench import SOURCES, build, needs_compiler, needs_sandbox
+from tests.support.index_server import IndexServer, make_wheel
 from tests.test_fast_path import ALLOWED, ALWAYS_THERE, CHECKOUT, FORBIDDEN, LISTING
 
 pytestmark = [needs_sandbox, needs_compiler]
@@ -53,6 +54,17 @@ int pypm_hook(const pypm_context *context) {
     }
     return token != NULL && strcmp(token, "wrong") == 0 ? 5 : 0;
 }
+"""
+SNAKE = b"""\
+from needed import WORD
+
+class Plugin:
+    name, version, stages = "snake", "1", ("pre-run", "post-run")
+
+    def hook(self, context, host):
+        host.log(f"{context.stage.value} {WORD}", level=2)
+
+PLUGIN = Plugin()
 """
 
 
@@ -242,6 +254,23 @@ def test_other_bytes_are_left_to_the_whole_program(place: Place) -> None:
     library.write_bytes(library.read_bytes() + b"changed")
     assert place.fast("run", "true")[1] is None
     assert place.python("-m", "pypm", "run", "true").returncode == 3
+
+
+def test_a_plugin_of_a_package_runs_from_the_store(place: Place) -> None:
+    points = b"[pypm.plugins]\nsnake = snake:PLUGIN\n"
+    files = {"snake.py": SNAKE, "snake_plugin-1.0.dist-info/entry_points.txt": points}
+    with IndexServer() as server:
+        server.add("snake-plugin", make_wheel("snake-plugin", "1.0", requires=["needed"], files=files))
+        server.add("needed", make_wheel("needed", "1.0", files={"needed.py": b"WORD = 'hello'\n"}))
+        place.environ["PYPM_DEFAULT_INDEX"] = server.url
+        place.project(
+            '[tool.pypm.plugins.snake]\npackage = "snake-plugin"\n[dependency-groups]\ndev = ["snake-plugin"]'
+        )
+        whole = place.whole("run", "true")
+        whole = place.whole("run", "true")
+    done, code, _ = place.fast("run", "true")
+    assert (code, done.stderr) == (0, whole.stderr)
+    assert done.stderr == "warning: snake: pre-run hello\nwarning: snake: post-run hello\n"
 
 
 def test_a_host_that_does_not_load_is_left_to_the_whole_program(place: Place) -> None:

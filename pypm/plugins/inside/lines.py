@@ -42,7 +42,7 @@ def encoded(value: Any) -> str:
     """Write an answer or an event: what is made of dictionaries, lists, texts, whole numbers and None."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{_quoted(key)}:{encoded(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         return "[" + ",".join(map(encoded, value)) + "]"
     if isinstance(value, str):
         return str(_quoted(value))
