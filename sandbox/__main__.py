@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from dataclasses import fields, replace
+from typing import NoReturn
 
 import sandbox
 from sandbox.codes import SETUP_FAILED
 
+USAGE = 2
+"""Exit code of a mistake in the command line."""
+
 
 def main() -> int:
     """Parse, run, and exit as the command did; 125 if the sandbox could not be made."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    # What follows the command's name is its own; the dashes that may stand before it are nobody's.
+    options.command = options.command[options.command[:1] == ["--"] :]
     try:
         if options.probe:
             return _probe()
         if not options.command:
-            _say("no command is given; see `python -m sandbox --help`")
-            return 2
+            parser.error("no command is given")
         policy = _policy(options)
         _tell_weaker(policy)
         status = sandbox.run(policy, _command(options))
-        _tell(status, stats=options.stats)
+        _tell(status, options.command[0], stats=options.stats)
         return status.returncode
     except sandbox.SandboxError as error:
         _say(error.message)
@@ -34,8 +41,20 @@ def main() -> int:
         return SETUP_FAILED
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line and a hint; the whole usage is there for who asks for it."""
+        _say(message)
+        _say("hint: `python -m sandbox --help` lists what it understands")
+        raise SystemExit(USAGE)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="Run a command in a sandbox.")
+    parser = _Parser(
+        prog="python -m sandbox",
+        description="Run a command in a sandbox.",
+        epilog="The exit code is the command's own; 124 timed out, 125 no sandbox, 126, 127 not started.",
+    )
     add = parser.add_argument
     add("--probe", action="store_true", help="print what this host can enforce, and why not")
     add("--bind", action="append", default=[], metavar="PATH", help="show a path read-only")
@@ -47,17 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-net", action="append", default=[], type=_host, metavar="HOST[:PORT]", help="reach this host")
     add("--allow-net-into", action="append", default=[], metavar="CIDR", help="names may point in here")
     add("--pty", action="store_true", help="give the command a terminal of its own")
-    add("--timeout", type=float, metavar="SECONDS", help="end everything after this long")
+    add("--timeout", type=_number, metavar="SECONDS", help="end everything after this long")
     add("--memory", type=_size, metavar="SIZE", help="of all processes together: 512M, 2G")
-    add("--cpus", type=float, metavar="N", help="processors' worth of time")
-    add("--pids", type=int, metavar="N", help="processes and threads")
-    add("--cpu-time", type=int, metavar="SECONDS", help="of each process")
+    add("--cpus", type=_number, metavar="N", help="processors' worth of time")
+    add("--pids", type=_whole, metavar="N", help="processes and threads")
+    add("--cpu-time", type=_whole, metavar="SECONDS", help="of each process")
     add("--file-size", type=_size, metavar="SIZE", help="of the largest file")
     add("--tmp-size", type=_size, metavar="SIZE", help="of /tmp, /dev/shm and the home, each")
     add("--output", type=_size, metavar="SIZE", help="of standard output and error together")
     add("--stats", action="store_true", help="tell at the end what all processes used")
-    add("--isolation", type=sandbox.Isolation, metavar="|".join(item.value for item in sandbox.Isolation))
-    add("command", nargs="*", metavar="COMMAND")
+    names = "|".join(item.value for item in sandbox.Isolation)
+    add("--isolation", type=_isolation, metavar=names, help="use this isolation, which may be a weaker one")
+    add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program and its arguments")
     return parser
 
 
@@ -108,25 +128,59 @@ def _host(text: str) -> tuple[tuple[str, int], ...]:
     host, colon, port = text.rpartition(":")
     if not colon or (host.count(":") and not host.endswith("]")):
         return ((text, 443), (text, 80))
+    if not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"`{text}` is not HOST or HOST:PORT")
     return ((host.strip("[]"), int(port)),)
 
 
 def _size(text: str) -> int:
     """A number of bytes, or of units of 1024: `512M`."""
     unit = "KMGT".find(text[-1:].upper()) + 1 if text else 0
-    return int(float(text[:-1]) * 1024**unit) if unit else int(text)
+    try:
+        return int(float(text[:-1]) * 1024**unit) if unit else int(text)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a size such as 512M or 2G") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number") from None
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a whole number") from None
+
+
+def _isolation(text: str) -> sandbox.Isolation:
+    try:
+        return sandbox.Isolation(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"there is no isolation `{text}`") from None
 
 
 def _command(options: argparse.Namespace) -> sandbox.Command:
     return sandbox.Command(argv=tuple(options.command), cwd=options.cwd, stats=options.stats)
 
 
-def _tell(status: sandbox.ExitStatus, *, stats: bool) -> None:
-    """What the command met that its exit code does not say, and what it used if that was asked."""
+def _tell(status: sandbox.ExitStatus, word: str, *, stats: bool) -> None:
+    """What the command met and how it was ended, which it cannot say itself; its usage if asked for."""
     for line in () if status.network is None else status.network.lines():
         _say(line)
     for reached in status.reached:
         _say(reached.sentence)
+    if status.unstarted is not None:
+        _say(f"`{word}` cannot be started inside: {os.strerror(status.unstarted)}")
+    elif status.lost:
+        _say(f"`{status.lost}` was replaced from outside, so the run was ended")
+    elif status.timed_out:
+        _say(f"`{word}` was ended at its time limit")
+    elif status.signal is not None and not status.reached:
+        _say(f"`{word}` was ended by signal {status.signal} ({signal.strsignal(status.signal)})")
     for line in status.usage.lines() if stats else ():
         _say(line)
 
