@@ -9,6 +9,7 @@ from packaging.tags import parse_tag
 from packaging.utils import (
     InvalidSdistFilename,
     InvalidWheelFilename,
+    canonicalize_name,
     parse_sdist_filename,
     parse_wheel_filename,
 )
@@ -20,6 +21,8 @@ from pypm.codec.filenames import (
     parse_sdist_name,
     parse_version,
     parse_wheel_name,
+    version_in_name,
+    versions_in_names,
 )
 
 WHEELS = [
@@ -158,3 +161,23 @@ def test_the_file_name_of_a_url(url: str, filename: str) -> None:
 @pytest.mark.parametrize("filename", ["", ".", "..", "a/b", "a\\b", "a\nb", "a\x7fb", "é" * 200, "\u202eexe"])
 def test_unsafe_names(filename: str) -> None:
     assert not is_safe_filename(filename)
+
+
+@given(
+    st.lists(
+        st.builds(
+            "".join,
+            st.tuples(
+                st.sampled_from(["a-b", "a_b", "A.b", "a__b", "other", ""]),
+                st.sampled_from(["-1.0", "-2.0", "-2.0-1", "-x", "-1.0+a", ""]),
+                st.sampled_from(
+                    ["-py3-none-any.whl", "-cp312-cp312-win_amd64.whl", "-py3-none.whl", ".tar.gz", ".zip"]
+                ),
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_the_names_of_a_page_are_judged_together_as_one_by_one(filenames: list[str]) -> None:
+    project = canonicalize_name("a-b")
+    assert versions_in_names(filenames, project) == [version_in_name(name, project) for name in filenames]

@@ -114,14 +114,16 @@ def version_in_name(filename: str, project: NormalizedName) -> Version | None:
 def versions_in_names(filenames: Sequence[str], project: NormalizedName) -> list[Version | None]:
     """Return `version_in_name` of every name. Fast where the files of one version stand together.
 
-    Such a row repeats the name and the version, and its tags are those of the versions around it.
+    Such a row repeats the name and the version, and its tags are those of the versions around it; before or
+    after the wheels stands the source distribution.
     """
     found: list[Version | None] = []
     endings: set[str] = set()
     prefix = "\n"
+    sdists: tuple[str, ...] = ()
     version = None
     for filename in filenames:
-        if filename.startswith(prefix) and filename[len(prefix) :] in endings:
+        if filename in sdists or (filename.startswith(prefix) and filename[len(prefix) :] in endings):
             found.append(version if len(filename) <= _MAX_NAME_BYTES else None)
             continue
         one = version_in_name(filename, project)
@@ -129,6 +131,7 @@ def versions_in_names(filenames: Sequence[str], project: NormalizedName) -> list
         if one is not None and filename.endswith(".whl") and filename.count("-") == 4:
             name, written, ending = filename.split("-", 2)
             prefix, version = f"{name}-{written}-", one
+            sdists = (f"{name}-{written}.tar.gz", f"{project}-{written}.tar.gz")
             endings.add(ending)
     return found
 

@@ -111,7 +111,8 @@ class PageOffer:
                 for version, reason in left_out.items():
                     excluded.setdefault(version, reason)
             self._places = tuple(places)
-            usable = set(places[0]).union(*places[1:])
+            # In the order of the pages, which are sorted nearly: then sorting compares each version once.
+            usable = dict.fromkeys(version for kept in places for version in kept)
             self._excluded = MappingProxyType(
                 {version: reason for version, reason in excluded.items() if version not in usable}
             )
@@ -150,7 +151,8 @@ def _sort_files(
     left_out: dict[Version, str] = {}
     versions = versions_in_names([entry.filename for entry in entries], name)
     limit = rules.exclude_newer if is_dated else None
-    if limit is not None and _are_older(entries, limit):
+    text = "" if limit is None else _written(limit)
+    if limit is not None and _are_older(entries, text):
         limit = None
     every_file_counts = limit is None and not rules.no_binary and not rules.no_build
     start, count = 0, len(entries)
@@ -164,7 +166,7 @@ def _sort_files(
         if version is None:
             continue
         if not every_file_counts:
-            reasons = {place: _reason_against(entries[place], rules, limit) for place in places}
+            reasons = {place: _reason_against(entries[place], rules, limit, text) for place in places}
             places = [place for place, reason in reasons.items() if reason is None]
             for reason in reasons.values():
                 if reason is not None:
@@ -175,18 +177,18 @@ def _sort_files(
     return kept, left_out
 
 
-def _are_older(entries: Sequence[PageFile], limit: datetime) -> bool:
+def _are_older(entries: Sequence[PageFile], text: str) -> bool:
     """Tell whether every file was uploaded before a moment, told by the text alone; False means: ask each."""
     moments = [entry.upload_time for entry in entries]
     if None in moments:
         return False
     # Nearly all times are written alike, and then they sort as text: what is before needs no thought.
-    text = _written(limit)
     return set(map(len, moments)) == {len(text)} and max(moments) < text  # type: ignore[arg-type, operator, type-var]
 
 
-def _reason_against(entry: PageFile, rules: Rules, limit: datetime | None) -> str | None:
-    if limit is not None:
+def _reason_against(entry: PageFile, rules: Rules, limit: datetime | None, text: str) -> str | None:
+    """Say why a file does not count; `text` is the limit as indexes write times."""
+    if limit is not None and not _is_plainly_older(entry, text):
         reason = _too_new(entry, limit)
         if reason is not None:
             return reason
@@ -200,6 +202,11 @@ def _reason_against(entry: PageFile, rules: Rules, limit: datetime | None) -> st
     return None
 
 
+def _is_plainly_older(entry: PageFile, text: str) -> bool:
+    uploaded = entry.upload_time
+    return uploaded is not None and len(uploaded) == len(text) and uploaded < text
+
+
 def _written(limit: datetime) -> str:
     """Return a moment as indexes write upload times: in UTC, with microseconds."""
     return limit.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -208,8 +215,6 @@ def _written(limit: datetime) -> str:
 def _too_new(entry: PageFile, limit: datetime) -> str | None:
     if entry.upload_time is None:
         return "its files have no upload time, and a date limit is set (`exclude-newer`)"
-    if len(entry.upload_time) == len(text := _written(limit)) and entry.upload_time < text:
-        return None
     uploaded = parse_time(entry.upload_time)
     if uploaded is None:
         return "the upload time of its files cannot be read, and a date limit is set"

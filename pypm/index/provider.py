@@ -116,6 +116,8 @@ class IndexProvider:
         self._flat_pages: Once[str, Shelf] = Once(self._pool)
         self._walk: Walk | None = None
         self._tried: set[NormalizedName] = set()
+        self._followed: set[_MetadataKey] = set()
+        """Versions whose own pins were looked at, or will be as soon as their metadata is here."""
 
     def __enter__(self) -> IndexProvider:
         return self
@@ -167,7 +169,9 @@ class IndexProvider:
             guessed = candidate.name not in self._tried and self._is_walked(candidate)
             if candidate.wheels and not guessed:
                 future = self.begin_metadata(candidate)
-                if candidate.name in self._tried:
+                key = _metadata_key(candidate)
+                if candidate.name in self._tried and key not in self._followed:
+                    self._followed.add(key)
                     future.add_done_callback(self._begin_pinned)
 
     def _begin_pinned(self, read: Future[CandidateMetadata]) -> None:
@@ -178,8 +182,8 @@ class IndexProvider:
         if read.cancelled() or read.exception() is not None:
             return
         for requirement in read.result().requires_dist:
-            version = _pinned_version(requirement)
-            if version is None or requirement.marker is not None:
+            version = _pinned_version(requirement) if requirement.marker is None else None
+            if version is None:
                 continue
             offer = self._offers.done((canonicalize_name(requirement.name), None))
             if offer is not None and version in offer.versions:
@@ -312,8 +316,10 @@ def _holds(shelf: Shelf, name: NormalizedName) -> bool:
 
 def _pinned_version(requirement: Requirement) -> Version | None:
     """Return the version of `NAME==VERSION`."""
+    if len(requirement.specifier) != 1:
+        return None
     specifiers = list(requirement.specifier)
-    if len(specifiers) != 1 or specifiers[0].operator != "==" or specifiers[0].version.endswith(".*"):
+    if specifiers[0].operator != "==" or specifiers[0].version.endswith(".*"):
         return None
     return parse_version(specifiers[0].version)
 

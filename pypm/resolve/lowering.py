@@ -162,6 +162,8 @@ class Lowering:
         written = markers.parse(requirement.marker)
         guard = markers.without_extras(written)
         if extra is not None:
+            if guard == written:
+                return  # No extra has a say in it.
             base, guard = guard, markers.with_extra(written, extra)
             if markers.diagram.implies(guard, base):
                 return  # The package itself already requires it.

@@ -104,15 +104,22 @@ class Markers:
         """Name of a switch to its text when true and when false."""
         self._environment = environment
         self._memo: dict[Marker, int] = {}
+        self._memo_by_identity: dict[int, tuple[Marker, int]] = {}
+        """The marker is kept beside its node, so that nothing else ever has its identity; to hash a marker is
+        to write it."""
         self._plain: dict[int, int] = {}
 
     def parse(self, marker: Marker | None) -> int:
         """Return the node of a marker; no marker is true everywhere."""
         if marker is None:
             return TRUE
+        known = self._memo_by_identity.get(id(marker))
+        if known is not None:
+            return known[1]
         found = self._memo.get(marker)
         if found is None:
             found = self._memo[marker] = self._group(marker._markers)
+        self._memo_by_identity[id(marker)] = marker, found
         return found
 
     def _group(self, items: list[Any]) -> int:

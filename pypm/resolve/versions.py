@@ -31,15 +31,22 @@ class VersionList:
             PRESENT << i for i, version in enumerate(self.versions) if not version.is_prerelease
         )
         self._masks: dict[SpecifierSet, int] = {}
+        self._masks_by_identity: dict[int, tuple[SpecifierSet, int]] = {}
+        """The set is kept beside its mask, so that nothing else ever has its identity; to hash a set costs as
+        much as a bisection."""
 
     def mask(self, specifiers: SpecifierSet) -> int:
         """Return the versions that the specifiers admit, pre-releases included."""
+        known = self._masks_by_identity.get(id(specifiers))
+        if known is not None:
+            return known[1]
         found = self._masks.get(specifiers)
         if found is None:
             found = self.all
             for specifier in specifiers:
                 found &= self._mask_of_one(specifier)
             self._masks[specifiers] = found
+        self._masks_by_identity[id(specifiers)] = specifiers, found
         return found
 
     def bit(self, version: Version) -> int:

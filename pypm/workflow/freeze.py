@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
@@ -105,12 +105,23 @@ def can_serve(filename: str, requires_python: SpecifierSet) -> bool:
     if name is None:
         return False
     pythons, abis, _ = filename.removesuffix(".whl").split("-")[-3:]
-    return any(
-        _python_fits(python, abi, requires_python) for python in pythons.split(".") for abi in abis.split(".")
-    )
+    return _serving(str(requires_python))(pythons, abis)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8)
+def _serving(requires_python: str) -> Callable[[str, str], bool]:
+    """Return what judges Python tags and ABI tags; of thousands of wheels in a lock, few differ in them."""
+    admitted = SpecifierSet(requires_python)
+
+    @cache
+    def serves(pythons: str, abis: str) -> bool:
+        return any(
+            _python_fits(python, abi, admitted) for python in pythons.split(".") for abi in abis.split(".")
+        )
+
+    return serves
+
+
 def _python_fits(interpreter: str, abi: str, requires_python: SpecifierSet) -> bool:
     kind = interpreter.rstrip("0123456789_")
     digits = interpreter[len(kind) :].replace("_", "")
