@@ -15,10 +15,11 @@ from pathlib import Path
 
 from pypm.isolation.values import parse_host
 from pypm.plugins.found import NativeFound, SearchPath, find
+from pypm.plugins.hooks import Diagnostic
 from pypm.plugins.inside.context import Context, Package, Stage
 from pypm.plugins.permissions import Grants
 from pypm.plugins.policy import Surroundings
-from pypm.plugins.session import Diagnostic, Session, choose
+from pypm.plugins.session import Session, choose
 from pypm.plugins.settings import Enabled
 from tests.support import sanitizers
 from tests.support.builds import this_interpreter

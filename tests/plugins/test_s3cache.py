@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.peers import CHECKOUT
 from pypm.isolation.options import HostPort
 from pypm.plugins.descriptor import inspect
 from pypm.plugins.inside.context import Package, Stage
@@ -590,6 +592,13 @@ def test_plain_text_where_tls_was_asked_for(machine: Machine, server: Server) ->
     machine.options["endpoint"] = server.endpoint.replace("http:", "https:")
     machine.run()
     assert "cannot be used: " in machine.warnings[0]
+
+
+def test_the_harness_of_the_shared_cache_starts() -> None:
+    argv = [sys.executable, "-m", "integration.s3cache", "--help"]
+    told = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    assert "--sanitize" in told.stdout
 
 
 # In its sandbox -----------------------------------------------------------------------------------------
