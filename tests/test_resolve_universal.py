@@ -271,3 +271,12 @@ def test_metadata_is_asked_for_once() -> None:
     provider = MemoryProvider(TWO)
     resolve(question("b", "a ; sys_platform == 'linux'", "a<2 ; sys_platform != 'linux'"), provider)
     assert len(provider.metadata_asked) == len(set(provider.metadata_asked))
+
+
+def test_what_no_environment_of_the_project_needs_is_not_announced() -> None:
+    provider = MemoryProvider(
+        {"a": {"1.0": release("b", "old ; python_version < '3.8'")}, "b": {"1.0": release()}, "old": {}}
+    )
+    resolve(question("a"), provider)
+    assert "b" in provider.prefetched
+    assert "old" not in provider.prefetched

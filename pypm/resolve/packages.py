@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from packaging.utils import NormalizedName
@@ -79,7 +80,7 @@ class Packages:
             found = self._targets[dependency] = self.named(dependency.name, dependency.source)
         return found
 
-    def prefetch(self, dependencies: tuple[Dependency, ...]) -> None:
+    def prefetch(self, dependencies: Iterable[Dependency]) -> None:
         """Announce names before the first of them is waited for."""
         new = {(d.name, d.source): None for d in dependencies if d not in self._targets}
         unknown = [key for key in new if key not in self._numbers]

@@ -279,7 +279,10 @@ class UniversalSolver:
         self, fork: Fork, number: int, bit: int, terms: tuple[Term, ...], dependencies: tuple[Dependency, ...]
     ) -> list[Fork] | None:
         """Decide, or return a fork for each branch that the dependencies make."""
-        self.packages.prefetch(dependencies)
+        possible = (
+            one for one in dependencies if not self.markers.diagram.disjoint(self.universe, one.guard)
+        )
+        self.packages.prefetch(possible)
         found = branches(self.markers, fork.region, dependencies, low_first=self._low_first)
         if len(found) <= 1:
             active = found[0].dependencies if found else ()

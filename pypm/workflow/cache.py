@@ -12,7 +12,6 @@ from pathlib import Path
 from pypm.errors import StorageError
 from pypm.files import locked, locked_whole, remove_tree, storage_errors
 from pypm.paths import Cache
-from pypm.store.wheels import Store
 from pypm.workflow.context import Context
 from pypm.workflow.plans import MOUNTED_LOCK
 
@@ -56,6 +55,8 @@ def prune(context: Context, *, unused_days: int, dry_run: bool) -> int:
     Run plans go whenever a tree goes: they name trees of the store. Waits until no command uses the cache:
     what a sync has just fetched looks unused until it is linked, and what a `run` has mounted must stay.
     """
+    from pypm.store.wheels import Store
+
     cache = context.cache
     limit = time.time() - unused_days * _SECONDS_PER_DAY
     with _alone(context):

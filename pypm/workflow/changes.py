@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from packaging.utils import NormalizedName
 
-from pypm.codec.simple import redact
 from pypm.model.lock import Lock
 from pypm.model.project import IndexSource, PathSource, Source, UrlSource, VcsSource
 
@@ -72,6 +71,8 @@ def _origin(source: Source) -> str:
     if isinstance(source, PathSource):
         return f"from {source.path}"
     if isinstance(source, UrlSource | VcsSource):
+        from pypm.codec.simple import redact  # Reads pages too, and most locks name no address.
+
         return f"from {redact(source.url)}"
     return "from the workspace"
 

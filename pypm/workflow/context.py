@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -101,6 +100,8 @@ class Context:
         if self.settings.cache is not None:
             make_own_folder(self.settings.cache)
             return Cache(self.settings.cache)
+        import tempfile
+
         with storage_errors("make a temporary cache"):
             self._temporary_cache = Path(tempfile.mkdtemp(prefix="pypm-cache-"))
         return Cache(self._temporary_cache)
