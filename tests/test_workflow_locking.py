@@ -259,9 +259,20 @@ def test_a_device_in_the_place_of_a_flat_page_is_refused(lock: Locking) -> None:
     assert "`/dev/zero` cannot be read: it is not a regular file" in told
 
 
-def test_a_marker_of_a_thousand_alternatives_is_locked_and_locked_again(lock: Locking) -> None:
-    one_by_one = " or ".join(f"python_full_version == '3.{10 + i % 6}.{i}'" for i in range(1000))
-    lock.write(f"a; {one_by_one}")
+@pytest.mark.parametrize(
+    ("atom", "joined"),
+    [
+        ("python_full_version == '3.{minor}.{number}'", " or "),
+        ("(sys_platform == 's{number}' and platform_machine == 'm{number}')", " or "),
+        ("python_full_version != '3.{minor}.{number}'", " and "),
+        ("sys_platform != 's{number}'", " and "),
+    ],
+)
+def test_a_marker_of_a_thousand_terms_is_locked_and_locked_again(
+    lock: Locking, atom: str, joined: str
+) -> None:
+    terms = [atom.format(minor=10 + number % 6, number=number) for number in range(1000)]
+    lock.write(f"a; {joined.join(terms)}")
     lock()
     lock("--check")
     assert lock.pins()[0][3] is not None

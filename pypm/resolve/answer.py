@@ -37,6 +37,8 @@ class Answer:
         self._markers = solver.markers
         self._diagram = solver.markers.diagram
         self._regions = [self._reduced(part) for part in solved]
+        self._said: dict[tuple[int, int], Marker | None] = {}
+        """Markers by node and what is cared for: hundreds of edges share the same."""
         self._where: dict[Key, int] = {}
         """Where each pin is installed."""
         self._edges: dict[tuple[int, int], dict[tuple[object, ...], int]] = {}
@@ -96,6 +98,12 @@ class Answer:
             group_edges=tuple(tables["group"]),
         )
 
+    def _marker(self, where: int, care: int) -> Marker | None:
+        key = (where, care)
+        if key not in self._said:
+            self._said[key] = simplified(self._markers, where, care)
+        return self._said[key]
+
     def _pin(self, key: Key, where: int) -> Pin:
         packages = self._solver.packages
         number, bit = key
@@ -111,7 +119,7 @@ class Answer:
         return Pin(
             candidate=packages.candidate(number, bit),
             metadata=metadata,
-            marker=simplified(self._markers, where, self._solver.universe),
+            marker=self._marker(where, self._solver.universe),
             edges=tuple(sorted(edges, key=_edge_order)),
         )
 
@@ -123,7 +131,7 @@ class Answer:
         for (child, child_bit, child_extra), where in table.items():
             assert isinstance(child, int)
             assert isinstance(child_bit, int)
-            marker = simplified(self._markers, where, care)
+            marker = self._marker(where, care)
             version = str(packages.version(child, child_bit))
             row = names.setdefault((child, version, str(marker)), (packages.all[child], version, marker, []))
             if child_extra is not None:
@@ -155,7 +163,7 @@ class Answer:
                     break
             else:
                 groups.append((pins, part.region))
-        texts = [simplified(self._markers, region, self._solver.universe) for _, region in groups]
+        texts = [self._marker(region, self._solver.universe) for _, region in groups]
         return tuple(text for text in texts if text is not None)
 
     def _pins_of(self, part: Region) -> dict[NormalizedName, Key]:

@@ -7,6 +7,7 @@ in its lock.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from packaging.markers import Marker
@@ -61,37 +62,33 @@ def _cubes(markers: Markers, node: int) -> Iterator[Cube]:
         yield {}
         return
     variable, cuts, children = markers.diagram.parts(node)
-    for child in dict.fromkeys(children):
+    places: dict[int, list[int]] = {}
+    for place, child in enumerate(children):
+        places.setdefault(child, []).append(place)
+    for child, own in places.items():
         if child == FALSE:
             continue
-        literals = _choices(variable, cuts, children, child)
-        for literal in literals:
+        for literal in _choices(variable, cuts, children, own):
             for rest in _cubes(markers, child):
                 yield {variable: literal, **rest}
 
 
 def _choices(
-    variable: Variable, cuts: tuple[Cut, ...], children: tuple[int, ...], child: int
+    variable: Variable, cuts: tuple[Cut, ...], children: tuple[int, ...], places: list[int]
 ) -> list[Literal]:
-    """Say as literals for which values of the variable a node continues with `child`."""
+    """Say as literals for which values of the variable a node continues with the child at these places."""
     if variable[0] >= OPAQUE_RANK:
-        return [("switch", (children[1] == child,))]
+        return [("switch", (1 in places,))]
     bounds = (None, *cuts, None)
-    intervals = [(bounds[i], bounds[i + 1]) for i, found in enumerate(children) if found == child]
+    intervals: list[Interval] = [(bounds[place], bounds[place + 1]) for place in places]
     if variable == PYTHON:
         return [("range", interval) for interval in intervals]
     if intervals[0][0] is None:
         # The cell of all unnamed values belongs to it, so it is said by what is left out.
+        child = children[places[0]]
         values = dict.fromkeys(cut[0] for cut in cuts)
-        return [("not", tuple(value for value in values if _is_left_out(value, intervals)))]
+        return [("not", tuple(v for v in values if children[bisect_right(cuts, (v, 0))] != child))]
     return [("is", (lower[0],)) for lower, upper in intervals if lower and upper and lower[0] == upper[0]]
-
-
-def _is_left_out(value: object, intervals: list[Interval]) -> bool:
-    return not any(
-        (lower is None or lower <= (value, 0)) and (upper is None or upper >= (value, 1))
-        for lower, upper in intervals
-    )
 
 
 def _node(markers: Markers, cube: Cube) -> int:
