@@ -17,9 +17,9 @@ from pypm.resolve.markers import EXTRA_RANK, EXTRAS_RANK, GROUPS_RANK, OPAQUE_RA
 
 NEVER = "python_version < '0'"
 
-MOST_SHORTENED = 100
-"""Conjunctions. What is made of more is written as it stands: nobody reads it, and to find what may be left
-out takes the square of their number."""
+MOST_SHORTENED = 200
+"""Values, of all conjunctions together. What is made of more is written as it stands: nobody reads it, and to
+find what may be left out takes the square of their number and more."""
 
 Interval = tuple[Cut | None, Cut | None]
 Literal = tuple[str, tuple[object, ...]]
@@ -45,7 +45,7 @@ def marker_text(markers: Markers, node: int, care: int) -> str | None:
     # Wherever `care` is false, the text may say what it likes: that is what makes it short.
     allowed = diagram.disjoin(node, diagram.negate(care))
     cubes = [*_cubes(markers, reduced)]
-    if len(cubes) <= MOST_SHORTENED:
+    if sum(len(values) for cube in cubes for _, values in cube.values()) <= MOST_SHORTENED:
         cubes = [_widen(markers, cube, allowed) for cube in cubes]
         cubes = _irredundant(markers, cubes, diagram.conjoin(node, care))
     rows = [" and ".join(_literals(markers, cube)) for cube in cubes]
