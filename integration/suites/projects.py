@@ -41,6 +41,7 @@ PROJECTS = (
         name="requests",
         version="2.32.4",
         extra="socks",
+        keep=("tests", "requirements-dev.txt"),
         needs=("pytest", "pytest-httpbin==2.1.0", "httpbin~=0.10.0", "pytest-mock", "trustme"),
         arguments=("-p", "no:cacheprovider"),
     ),
