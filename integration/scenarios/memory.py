@@ -48,11 +48,13 @@ class MemoryProvider:
         self._no_binary = frozenset(map(canonicalize_name, no_binary))
         self._metadata: dict[tuple[str, Version], CandidateMetadata] = {}
         self._offers: dict[tuple[NormalizedName, Source | None], MemoryOffer] = {}
+        self.offers_asked: list[str] = []
         self.metadata_asked: list[str] = []
         self.prefetched: list[str] = []
 
     def offer(self, name: NormalizedName, source: Source | None) -> MemoryOffer:
         key = (name, source)
+        self.offers_asked.append(name)
         if key not in self._offers:
             self._offers[key] = self._offer(name, source)
         return self._offers[key]

@@ -80,6 +80,11 @@ class Packages:
             found = self._targets[dependency] = self.named(dependency.name, dependency.source)
         return found
 
+    def known(self, dependency: Dependency) -> int | None:
+        """Return the number of the package that a dependency is on; None when nobody asked for it so far."""
+        found = self._targets.get(dependency)
+        return self._numbers.get((dependency.name, dependency.source)) if found is None else found
+
     def prefetch(self, dependencies: Iterable[Dependency]) -> None:
         """Announce names before the first of them is waited for."""
         new = {(d.name, d.source): None for d in dependencies if d not in self._targets}

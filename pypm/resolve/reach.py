@@ -42,8 +42,8 @@ class Graph:
         for dependency in self._dependencies(parent):
             if dependency.is_constraint:
                 continue
-            child = self._packages.target(dependency)
-            if child not in self._decided:
+            child = self._packages.known(dependency)
+            if child is None or child not in self._decided:
                 continue
             yield Link(parent, child, dependency.guard, dependency)
             for extra in dependency.extras:
