@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -80,6 +81,23 @@ def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
         "Downloading torch-2.3.1.whl (779.0 MiB, resumed at 1.0 MiB)\nBuilding x\nInstalled 1 package\n"
     )
     assert "rich" not in sys.modules or console._display is None
+
+
+def test_one_log_of_both_streams_keeps_their_order() -> None:
+    program = (
+        "from pypm.cli.output import Console\n"
+        "console = Console()\n"
+        "console.data('answer')\n"
+        "console.warn('talk')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["answer", "warning: talk"]
 
 
 class Terminal(io.StringIO):

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -196,6 +196,9 @@ class Console:
             if self._display is not None:
                 self._display.print(line)
                 return
+            # A log has both streams: what was answered before this line must stand before it.
+            with suppress(OSError, ValueError):  # Nobody reads the answer any more, or it is closed.
+                sys.stdout.flush()
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
