@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup test quick lint demo canary bench escape faults clean
+.PHONY: help setup test quick lint demo canary bench escape plugins faults clean
 
 PYTHON ?= python3
 BIN := .venv/bin
