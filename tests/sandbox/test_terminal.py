@@ -38,7 +38,7 @@ class Session:
     def __init__(self, way: str, *argv: str) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
-            # Whoever starts the tests by nohup has it ignored, which an exec leaves so; no terminal does that.
+            # Under nohup the tests have it ignored, which an exec leaves so; no terminal does that.
             signal.signal(signal.SIGHUP, signal.SIG_DFL)
             os.execv(sys.executable, [sys.executable, "-c", PROGRAM, str(ROOT), way, *argv])
         termios.tcsetwinsize(self.fd, (31, 97)) if hasattr(termios, "tcsetwinsize") else None
