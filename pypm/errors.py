@@ -88,3 +88,12 @@ class InternalError(PypmError):
     """A bug of ours: a state that the code believed to be impossible."""
 
     exit_code = 70
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether this is Ctrl-C, or what Python made of it.
+
+    Before 3.12, an exception in `__set_name__` (a class body with a `cached_property` is enough) comes out as
+    a RuntimeError that it is the cause of.
+    """
+    return isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)

@@ -25,15 +25,26 @@ def main() -> NoReturn:
     if sys.argv[1:] in (["--version"], ["-V"]):
         os.write(1, f"pypm {__version__}\n".encode())
         os._exit(0)
-    gc.disable()  # The fast path makes no rubbish, and a look at what it imports takes half a millisecond.
-    code = replay(sys.argv[1:])
-    gc.enable()
-    if code is not None:
-        # Nothing of ours has buffers to flush or threads to end, and a full exit costs milliseconds.
-        os._exit(code)
-    from pypm.cli.app import main as command_line
+    try:
+        # The fast path makes no rubbish, and a look at what it imports takes half a millisecond.
+        gc.disable()
+        code = replay(sys.argv[1:])
+        gc.enable()
+        if code is not None:
+            # Nothing of ours has buffers to flush or threads to end, and a full exit costs milliseconds.
+            os._exit(code)
+        from pypm.cli.app import main as command_line
 
-    _end(command_line())
+        code = command_line()
+    except BaseException as error:
+        from pypm.errors import is_interrupt
+
+        if not is_interrupt(error):
+            raise
+        # Ctrl-C came before the command line took it over; `Console.interrupted` tells it in the same way.
+        os.write(2, b"\nInterrupted\n" if os.isatty(2) else b"Interrupted\n")
+        os._exit(130)
+    _end(code)
 
 
 def _end(code: int) -> NoReturn:
@@ -42,6 +53,11 @@ def _end(code: int) -> NoReturn:
     What failed or was interrupted has been told by now, and leaves what a killed process would leave.
     """
     if code == 0:
+        import signal
+
+        # All is done. What took Ctrl-C over goes with the interpreter, but not the alarm that it may set.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.exit(0)
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -74,6 +74,35 @@ def test_errors_reach_stderr_and_the_exit_code(root: Path, environ: dict[str, st
     assert told.startswith("error: ")
 
 
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "RuntimeError() from KeyboardInterrupt()"])
+@pytest.mark.parametrize("module", ["pypm.workflow.plans", "pypm.cli.app", "click", "pypm.workflow.run"])
+def test_ctrl_c_while_modules_load_is_one_line(
+    root: Path, environ: dict[str, str], module: str, raised: str
+) -> None:
+    """At the start, or in a command; where a class body is interrupted, Python before 3.12 wraps it."""
+    program = f"""
+import sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            raise {raised}
+import pypm.launch
+sys.modules.pop({module!r}, None)
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["pypm", "run", "true"]
+pypm.launch.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program],
+        cwd=root,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "Interrupted\n")
+
+
 def test_a_closed_pipe_is_no_error(root: Path, environ: dict[str, str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -96,7 +96,7 @@ def editable_key(
     Modules are read from the tree itself, so editing one needs no build. What does: a change of the files
     that describe the project (metadata, entry points), of the readme, of the files that hold a dynamic
     version, of the set of top-level packages and modules (some backends map each of them), or of the place.
-    A version taken from git's tags is not followed: `pypm sync --reinstall` renews it.
+    A version taken from git's tags is not followed: it stays until one of these changes.
 
     Raises: StorageError: the tree cannot be read.
     """

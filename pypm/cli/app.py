@@ -19,6 +19,7 @@ from pypm.cli.consent import asker
 from pypm.cli.interrupts import EXIT_INTERRUPTED, Interrupts
 from pypm.cli.options import GlobalOptions, global_flags
 from pypm.cli.output import Console, closing
+from pypm.errors import is_interrupt
 
 if TYPE_CHECKING:
     from pypm.workflow.context import Context
@@ -197,15 +198,15 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
             return requested.exit_code
         except click.ClickException as mistake:
             return _fail_usage(invocation.console, mistake)
-        except (KeyboardInterrupt, click.Abort):
-            interrupts.over()
-            invocation.console.interrupted()
-            return EXIT_INTERRUPTED
         except BrokenPipeError:
             _silence_stdout()
             return 0
-        except Exception as error:
-            return invocation.console.fail(error)
+        except (Exception, KeyboardInterrupt) as error:
+            if not (isinstance(error, click.Abort) or is_interrupt(error)):
+                return invocation.console.fail(error)
+            interrupts.over()
+            invocation.console.interrupted()
+            return EXIT_INTERRUPTED
     return result if isinstance(result, int) else 0
 
 

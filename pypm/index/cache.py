@@ -210,11 +210,10 @@ class IndexCache:
         """Remember a page."""
         key = _key(url)
         with self._lock:
-            if self._remembered is not None:
+            is_written = self._writer is not None and self._folder is not None and self._writable
+            if is_written or self._remembered is not None:
                 self._unwritten_pages[key] = cached
             if self._writer is not None:
-                if self._folder is not None and self._writable:
-                    self._unwritten_pages[key] = cached
                 self._writer.submit(self._store_page_now, key, cached)
                 return
         self._store_page_now(key, cached)

@@ -198,6 +198,8 @@ def _holds(context: Context, request: LockRequest, before: Lock) -> bool:
 
 def _with_roots(context: Context, request: LockRequest, after: Lock, before: Lock | None) -> Lock:
     """State the Merkle roots that the earlier lock has, and those that are asked for."""
+    if before is None and not after.environments and not request.merkle:
+        return after  # Nothing to state, and what reads roots loads the whole room of the store.
     from pypm.workflow.roots import with_known_roots, with_roots
 
     known = after if request.refresh else with_known_roots(after, before)
