@@ -77,9 +77,10 @@ def test_errors_reach_stderr_and_the_exit_code(root: Path, environ: dict[str, st
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "RuntimeError() from KeyboardInterrupt()"])
 @pytest.mark.parametrize("module", ["pypm.workflow.plans", "pypm.cli.app", "click", "pypm.workflow.run"])
 def test_ctrl_c_while_modules_load_is_one_line(
-    root: Path, environ: dict[str, str], module: str, raised: str
+    root: Path, environ: dict[str, str], tmp_path: Path, module: str, raised: str
 ) -> None:
     """At the start, or in a command; where a class body is interrupted, Python before 3.12 wraps it."""
+    environ = {**environ, "PYPM_CACHE_DIR": str(tmp_path)}  # With a ready plan most would not be loaded.
     program = f"""
 import sys
 class Interrupting:
