@@ -80,7 +80,8 @@ def test_ctrl_c_while_modules_load_is_one_line(
     root: Path, environ: dict[str, str], tmp_path: Path, module: str, raised: str
 ) -> None:
     """At the start, or in a command; where a class body is interrupted, Python before 3.12 wraps it."""
-    environ = {**environ, "PYPM_CACHE_DIR": str(tmp_path)}  # With a ready plan most would not be loaded.
+    # With a ready plan most would not be loaded, and the bundle serves modules before any other finder.
+    environ = {**environ, "PYPM_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPYCACHEPREFIX": str(tmp_path)}
     program = f"""
 import sys
 class Interrupting:
