@@ -99,6 +99,8 @@ class Range:
         }
         # Whoever loses its parent becomes our child, so that nothing that is left can hide.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self._others = set(_children(os.getpid()))
+        """Children of whoever looks, which come and go without regard to the trials."""
         for words in (("lock",), ("sync",), ("run", "true")):
             done = subprocess.run(
                 self._argv("run", words),
@@ -109,7 +111,8 @@ class Range:
             )
             if done.returncode:
                 raise SystemExit(done.stderr.decode())
-        self._before = self._state()
+        # The helper of the last of these may need a moment to end, and is nothing that may stay.
+        self._before = {**self._state(), "processes": []}
         """What must be the same after each trial."""
         # The first one of a kind works out the plan of the others.
         self._seconds = {way: min(self._time(way) for _ in range(3)) for way in WAYS}
@@ -211,7 +214,7 @@ class Range:
                 pass
         cache = Path(self._environ["PYPM_CACHE_DIR"])
         return {
-            "processes": sorted(_children(os.getpid())),
+            "processes": sorted(set(_children(os.getpid())) - self._others),
             # Of ours alone: others may mount something on this machine meanwhile.
             "mounts": [
                 line

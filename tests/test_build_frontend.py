@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.build.frontend import Workbench, build_metadata, build_requires, build_wheel
 from pypm.build.project import project_tree
@@ -117,14 +119,14 @@ mask = os.umask(0); assert mask == 0o022, oct(mask)
 
 
 def test_a_profile_can_hand_a_variable_in(site: Site) -> None:
-    bench = replace(site.bench, options=RunOptions(allow_env=("BUILD_SECRET",)))
+    bench = dataclasses.replace(site.bench, options=RunOptions(allow_env=("BUILD_SECRET",)))
     behaviour = f"import os; assert os.environ['BUILD_SECRET'] == {SECRET!r}"
     assert build_wheel(site.tree(behaviour), bench, site.folder / "dist").is_file()
 
 
 def test_a_failed_build_shows_the_end_of_its_log_and_the_mend(site: Site) -> None:
     seen: list[str] = []
-    site = replace(site, bench=replace(site.bench, on_line=seen.append))
+    site = dataclasses.replace(site, bench=dataclasses.replace(site.bench, on_line=seen.append))
     error = site.failure("print('compiling'); import numpy_that_is_not_there")
     assert error.reference == "build-failed"
     assert "`sample` could not be built: `build_wheel` of `sample_backend` failed" in error.message
@@ -139,8 +141,8 @@ def test_a_build_that_wants_the_network_is_told_so(site: Site) -> None:
 
 
 def test_a_build_that_takes_too_long_is_ended(site: Site) -> None:
-    bench = replace(site.bench, options=RunOptions(timeout_seconds=1.0))
-    error = replace(site, bench=bench).failure("import time; time.sleep(600)")
+    bench = dataclasses.replace(site.bench, options=RunOptions(timeout_seconds=1.0))
+    error = dataclasses.replace(site, bench=bench).failure("import time; time.sleep(600)")
     assert "took longer than its `timeout` allows" in error.message
 
 
@@ -242,7 +244,7 @@ def test_a_backend_that_cannot_be_imported_is_told_apart(site: Site) -> None:
     source = site.tree()
     system = replace(source.system, backend="no_such_backend", backend_path=())
     with pytest.raises(BuildError) as caught:
-        build_wheel(replace(source, system=system), site.bench, site.folder / "dist")
+        build_wheel(dataclasses.replace(source, system=system), site.bench, site.folder / "dist")
     assert caught.value.reference == "backend-unavailable"
     assert caught.value.hint is not None and "build-system.requires" in caught.value.hint
 

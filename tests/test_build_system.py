@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.build.project import editable_key, project_tree, sdist_key, tree_key, watched_files
 from pypm.build.system import LEGACY_BACKEND, read_build_system, read_regular_file
@@ -115,13 +116,13 @@ def test_an_editable_tree_appears_at_its_real_place_and_any_other_at_a_fixed_one
 
 def test_keys_change_with_what_a_build_depends_on(tmp_path: Path) -> None:
     environment = empty_environment(BUILD_ENVIRONMENT, tmp_path / "base")
-    other = replace(environment, interpreter=replace(environment.interpreter, identity="another"))
+    other = dataclasses.replace(environment, interpreter=replace(environment.interpreter, identity="another"))
     sdist = sha256_hex(b"sdist")
     keys = {
         sdist_key(sdist, environment),
         sdist_key(sha256_hex(b"other"), environment),
         sdist_key(sdist, other),
-        sdist_key(sdist, replace(environment, digest=sha256_hex(b"requirements"))),
+        sdist_key(sdist, dataclasses.replace(environment, digest=sha256_hex(b"requirements"))),
         sdist_key(sdist, environment, {"a": "b"}),
     }
     assert len(keys) == 5

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import dataclasses
 from types import MappingProxyType
 from typing import Any
 
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
@@ -169,9 +169,9 @@ def test_the_quick_reading_is_the_reading_of_toml(lock: Lock) -> None:
 @settings(max_examples=40)
 @given(locks(), st.randoms())
 def test_the_order_of_packages_and_artifacts_is_no_content(lock: Lock, rng: Any) -> None:
-    packages = [dataclasses.replace(package, wheels=package.wheels[::-1]) for package in lock.packages]
+    packages = [replace(package, wheels=package.wheels[::-1]) for package in lock.packages]
     rng.shuffle(packages)
-    assert dump_lock(dataclasses.replace(lock, packages=tuple(packages))) == dump_lock(lock)
+    assert dump_lock(replace(lock, packages=tuple(packages))) == dump_lock(lock)
 
 
 @settings(max_examples=150)
@@ -336,10 +336,8 @@ def test_a_lock_is_checked_completely(before: str, after: str, path: str) -> Non
 
 def test_an_archive_at_an_address_may_have_any_file_name() -> None:
     archive = LockedArtifact(filename="v1.0.zip", sha256=A_HASH)
-    package = dataclasses.replace(
-        PACKAGE, source=UrlSource(url="https://h.test/v1.0.zip"), sdist=archive, wheels=()
-    )
-    lock = dataclasses.replace(LOCK, packages=(package,))
+    package = replace(PACKAGE, source=UrlSource(url="https://h.test/v1.0.zip"), sdist=archive, wheels=())
+    lock = replace(LOCK, packages=(package,))
     assert load_lock(dump_lock(lock)) == lock
 
 
@@ -352,13 +350,13 @@ def test_a_stale_lock_is_told_from_a_damaged_one() -> None:
 
 def test_an_archive_on_disk_is_told_from_a_folder() -> None:
     source = PathSource(path="vendor/demo.whl")
-    lock = dataclasses.replace(LOCK, packages=(dataclasses.replace(PACKAGE, source=source),))
+    lock = replace(LOCK, packages=(replace(PACKAGE, source=source),))
     assert b'archive = {path = "vendor/demo.whl"}' in dump_lock(lock)
     assert load_lock(dump_lock(lock)) == lock
 
 
 PINNED = dump_lock(
-    dataclasses.replace(
+    replace(
         LOCK,
         plugins=(
             LockedPlugin(name="x", builds=BUILDS[1:]),

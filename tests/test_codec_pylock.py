@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from packaging.markers import Marker
 from packaging.pylock import Pylock
 from packaging.specifiers import SpecifierSet
@@ -132,7 +132,7 @@ def test_another_reader_selects_the_same_artifacts(extras: Any, groups: Any, tag
     ("changed", "reference"),
     [
         (
-            dataclasses.replace(LOCK.packages[0], sdist=LockedArtifact(filename="a-1.0.tar.gz", sha256=None)),
+            replace(LOCK.packages[0], sdist=LockedArtifact(filename="a-1.0.tar.gz", sha256=None)),
             "placeholder-hash",
         ),
         (package("w", WorkspaceSource()), "export-workspace"),
@@ -141,5 +141,5 @@ def test_another_reader_selects_the_same_artifacts(extras: Any, groups: Any, tag
 )
 def test_what_cannot_be_said_is_refused(changed: LockedPackage, reference: str) -> None:
     with pytest.raises(LockError) as caught:
-        export(dataclasses.replace(LOCK, packages=(changed,)))
+        export(replace(LOCK, packages=(changed,)))
     assert caught.value.reference == reference

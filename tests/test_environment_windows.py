@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.environment import windows
 from pypm.environment.activation import activation_scripts

@@ -92,7 +92,7 @@ FOREIGN = {
     },
     "tomli": {"codec"},
     "tomlkit": {"codec"},
-    "msgspec": {"codec", "index", "store"},
+    "msgspec": {"codec", "index", "model", "plugins", "resolve", "store", "workflow"},
     "selectolax": {"codec"},
     "httpx": {"index"},
     "certifi": {"index"},

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.errors import IndexAccessError, IntegrityError, StorageError
 from pypm.index.client import Client, NetworkSettings

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.git import Repositories, bare

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -111,7 +112,7 @@ def test_versions_and_candidates(server: IndexServer, ground: Ground, page_forma
         make_wheel("demo", "1.10", requires_python=">=3.9"),
         make_sdist("demo", "1.10", requires_python=">=3.9"),
         make_wheel("demo", "2.0rc1"),
-        replace(make_wheel("demo", "1.11"), yanked="broken"),
+        dataclasses.replace(make_wheel("demo", "1.11"), yanked="broken"),
         make_wheel("other", "3.0"),
     )
     provider = ground.provider(server)
@@ -141,7 +142,7 @@ def test_every_version_of_a_long_page_can_be_had(server: IndexServer, ground: Gr
 
 
 def test_a_version_is_yanked_only_as_a_whole(server: IndexServer, ground: Ground) -> None:
-    server.add("demo", replace(make_wheel("demo", "1"), yanked="x"), make_sdist("demo", "1"))
+    server.add("demo", dataclasses.replace(make_wheel("demo", "1"), yanked="x"), make_sdist("demo", "1"))
     assert ground.provider(server).offer(DEMO, None).candidate(Version("1")).yanked is None
 
 
@@ -222,9 +223,9 @@ def test_a_flat_page(server: IndexServer, ground: Ground) -> None:
 def test_the_date_limit(server: IndexServer, ground: Ground) -> None:
     server.add(
         "demo",
-        replace(make_wheel("demo", "1.0"), upload_time="2024-01-01T00:00:00Z"),
-        replace(make_wheel("demo", "2.0"), upload_time="2024-01-01T00:00:00.123456Z"),
-        replace(make_wheel("demo", "3.0"), upload_time="2024-06-01T00:00:00.1Z"),
+        dataclasses.replace(make_wheel("demo", "1.0"), upload_time="2024-01-01T00:00:00Z"),
+        dataclasses.replace(make_wheel("demo", "2.0"), upload_time="2024-01-01T00:00:00.123456Z"),
+        dataclasses.replace(make_wheel("demo", "3.0"), upload_time="2024-06-01T00:00:00.1Z"),
         make_wheel("demo", "4.0"),
     )
     limited = ground.provider(server, exclude_newer="2024-01-01T00:00:00.123456Z")
@@ -351,7 +352,7 @@ def test_a_server_without_ranges_gives_the_wheel(server: IndexServer, ground: Gr
 
 
 def test_metadata_of_another_package_is_refused(server: IndexServer, ground: Ground) -> None:
-    server.add("demo", replace(make_wheel("other", "1.0"), filename="demo-1.0-py3-none-any.whl"))
+    server.add("demo", dataclasses.replace(make_wheel("other", "1.0"), filename="demo-1.0-py3-none-any.whl"))
     with pytest.raises(Unavailable, match=r"^has no usable metadata: .* says that it is other 1\.0"):
         requirements(ground.provider(server))
 
@@ -532,7 +533,7 @@ def test_a_cache_that_cannot_be_written_warns_once(server: IndexServer, ground: 
 def test_one_index_cannot_speak_for_another(ground: Ground) -> None:
     wheel = make_wheel("demo", "1.0", requires=["true"])
     with IndexServer() as liar, IndexServer() as honest:
-        lie = replace(wheel, metadata=make_wheel("demo", "1.0", requires=["lie"]).metadata)
+        lie = dataclasses.replace(wheel, metadata=make_wheel("demo", "1.0", requires=["lie"]).metadata)
         liar.add("demo", lie)
         honest.add("demo", wheel)
         assert requirements(ground.provider(liar)) == ["lie"]
@@ -549,8 +550,8 @@ def test_artifacts_are_found_again(ground: Ground) -> None:
     hint = layout_path(wheel.content, wheel.filename)
     artifact = LockedArtifact(filename=wheel.filename, sha256=Sha256(wheel.sha256), path=hint)
     with IndexServer() as first, IndexServer() as mirror:
-        first.add("demo", replace(wheel, path=f"packages/{hint}"))
-        mirror.add("demo", replace(wheel, path=f"other/place/{hint}"))
+        first.add("demo", dataclasses.replace(wheel, path=f"packages/{hint}"))
+        mirror.add("demo", dataclasses.replace(wheel, path=f"other/place/{hint}"))
         for server in (first, mirror):
             index = Index(name="x", url=server.url)
             provider = ground.provider(index)
@@ -570,7 +571,7 @@ def test_artifacts_are_found_again(ground: Ground) -> None:
 def test_hints_that_climb_are_not_followed(server: IndexServer, ground: Ground, hint: str) -> None:
     wheel = make_wheel("demo", "1.0")
     path = layout_path(wheel.content, wheel.filename)
-    server.add("demo", replace(wheel, path=path))
+    server.add("demo", dataclasses.replace(wheel, path=path))
     index = Index(name="x", url=server.url)
     locator = ground.provider(index).locator
     artifact = LockedArtifact(filename=wheel.filename, sha256=Sha256(wheel.sha256), path=path)

@@ -74,6 +74,68 @@ def test_errors_reach_stderr_and_the_exit_code(root: Path, environ: dict[str, st
     assert told.startswith("error: ")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["--version", "lock", "cache dir", "sync --extra nope"])
+def test_streams_that_the_caller_closed_lead_nowhere(
+    root: Path, environ: dict[str, str], closed: str, words: str
+) -> None:
+    before = (root / "pypm.lock").read_bytes()
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m pypm {words} {closed}', sys.executable],
+        cwd=root,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (2 if "nope" in words else 0)
+    assert "Traceback" not in done.stderr
+    assert bool(done.stdout) == (words in ("--version", "cache dir") and ">&-" not in closed.split())
+    assert (root / "pypm.lock").read_bytes() == before
+
+
+@needs_sandbox
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_command_gets_every_standard_stream(root: Path, environ: dict[str, str], place: int) -> None:
+    line = f'exec "$0" -m pypm -q run sh -c "$1" {place}>&-'
+    asked = f"readlink /proc/$$/fd/{place} >&{2 if place == 1 else 1}"
+    for _ in range(2):  # The second one goes by the ready plan.
+        done = subprocess.run(
+            ["sh", "-c", line, sys.executable, asked],
+            cwd=root,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, "/dev/null\n")
+
+
+def test_the_end_waits_for_no_thread(environ: dict[str, str]) -> None:
+    script = """
+import sys, threading
+from pypm import launch
+from pypm.cli import app
+
+def command_line():
+    threading.Thread(target=threading.Event().wait).start()
+    print("done")
+    return 0
+
+app.main = command_line
+launch.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "RuntimeError() from KeyboardInterrupt()"])
 @pytest.mark.parametrize("module", ["pypm.workflow.plans", "pypm.cli.app", "click", "pypm.workflow.run"])
 def test_ctrl_c_while_modules_load_is_one_line(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.codec.manifest import ManifestHeader, dump_manifest, load_entries, load_header
 from pypm.codec.merkle import wheel_leaf, wheel_root

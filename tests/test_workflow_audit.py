@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.cli.app import main
 from pypm.codec.lockfile import dump_lock, load_lock
@@ -96,13 +97,13 @@ def test_vanished_files_and_projects_are_named(pypm: Line) -> None:
 
 
 def test_what_was_yanked_since_is_named_with_the_reason(pypm: Line) -> None:
-    pypm.offer(replace(BETA, yanked="broken\n on Tuesdays"), BETA_SDIST)
+    pypm.offer(dataclasses.replace(BETA, yanked="broken\n on Tuesdays"), BETA_SDIST)
     assert pypm.findings(1) == [("yanked", BETA.filename)]
     assert "broken on Tuesdays" in pypm("audit", code=1)[0]
 
 
 def test_what_was_yanked_when_it_was_locked_is_no_news(pypm: Line) -> None:
-    pypm.offer(replace(BETA, yanked="old"), replace(BETA_SDIST, yanked="old"))
+    pypm.offer(dataclasses.replace(BETA, yanked="old"), dataclasses.replace(BETA_SDIST, yanked="old"))
     (pypm.root / "pyproject.toml").write_text(PROJECT.replace('"beta"', '"beta==1.0"'))
     pypm("lock", "--refresh")
     assert pypm.findings(0) == []

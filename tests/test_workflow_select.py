@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -182,7 +182,7 @@ def test_another_python_or_platform_than_locked_is_refused() -> None:
 
 def test_a_prerelease_of_python_is_accepted_as_its_version() -> None:
     environment = {**LINUX.marker_environment, "python_full_version": "3.15.0a1", "python_version": "3.15"}
-    assert select(lock(), dataclasses.replace(LINUX, marker_environment=environment), EVERYTHING) == ()
+    assert select(lock(), replace(LINUX, marker_environment=environment), EVERYTHING) == ()
 
 
 def test_declared_conflicts_are_refused_only_together() -> None:

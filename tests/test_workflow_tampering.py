@@ -6,10 +6,10 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.cli.app import main
 from pypm.codec.lockfile import dump_lock, load_lock

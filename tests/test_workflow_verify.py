@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import sandbox
 from pypm.cli.app import main
@@ -263,7 +263,7 @@ def test_a_manifest_that_was_rewritten_to_fit_is_found_by_the_archive(pypm: Line
     (number,) = [n for n, entry in enumerate(entries) if entry.archive_path == "beta/__init__.py"]
     evil = b"VALUE = 7\n"
     write_through(tree / "prefix" / entries[number].path, evil)
-    entries[number] = dataclasses.replace(entries[number], sha256=sha256_hex(evil))
+    entries[number] = replace(entries[number], sha256=sha256_hex(evil))
     forged = dump_manifest(
         header.wheel, entries, site_packages=header.site_packages, mtime_ns=header.mtime_ns
     )

@@ -57,7 +57,10 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="integration.faults")
     parser.add_argument(
-        "--minutes", type=float, default=_WHOLE_MINUTES - 3, help="about how long it may take"
+        "--minutes",
+        type=float,
+        default=_WHOLE_MINUTES - 6,
+        help="about how long the part that can be cut short may take",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", default=[], help="a section, or SECTION:PROGRAM")

@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, cast
 
+from msgspec import Struct
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName
 
@@ -52,8 +52,7 @@ _DURATION = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolSettings:
+class ToolSettings(Struct, frozen=True, kw_only=True):
     """`[tool.pypm]`, read."""
 
     indexes: tuple[Index, ...]

@@ -14,11 +14,11 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from pypm.codec.simple import PageFile, SimplePage, files_at, parse_page
 from pypm.errors import IndexAccessError
@@ -94,8 +94,7 @@ class PackedPage:
         return self._content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CachedPage:
+class CachedPage(Struct, frozen=True, kw_only=True):
     """A page, with what is needed to ask whether it changed."""
 
     fetched_at: float

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -29,8 +30,7 @@ UNKNOWN_VERSION = Version("0")
 """Stands for the version of a folder while it is being built to find out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectOffer:
+class DirectOffer(Struct, frozen=True, kw_only=True):
     """One version, take it or leave it."""
 
     only: Candidate

@@ -16,9 +16,10 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from pypm.codec.simple import redact
 from pypm.digest import CHUNK_BYTES, sha256_file
@@ -75,8 +76,7 @@ class SilentProgress:
         """Nothing to show."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """One archive to have."""
 
     artifact: LockedArtifact
@@ -190,8 +190,7 @@ def _from_any(client: Client, job: Job, progress: Progress, stop: threading.Even
     )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Transfer:
+class _Transfer(Struct, kw_only=True):
     """One archive from one address. Mutable: it counts what it has."""
 
     client: Client

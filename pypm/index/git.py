@@ -15,10 +15,11 @@ import re
 import secrets
 import subprocess
 from collections.abc import Mapping
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from pypm.codec.simple import redact
 from pypm.errors import ConfigurationError, IndexAccessError, IntegrityError

@@ -12,8 +12,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pypm.codec.metadata import CoreMetadata, MetadataError, parse_metadata
 from pypm.codec.simple import redact
@@ -43,8 +44,7 @@ _PATIENCE_SECONDS = 0.03
 """How long an unannounced `<url>.metadata` is waited for before the wheel's tail is asked for beside it."""
 
 
-@dataclass(slots=True)
-class _Unannounced:
+class _Unannounced(Struct):
     """How often a host had `<url>.metadata` although no page said so, and how often it had not."""
 
     hits: int = 0

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from types import MappingProxyType
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -23,8 +24,7 @@ from pypm.model.candidate import Candidate
 from pypm.model.project import Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """Which files of a package count."""
 
     exclude_newer: datetime | None = None
@@ -35,8 +35,7 @@ class Rules:
     """Wheels do not count."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shelf:
+class Shelf(Struct, frozen=True, kw_only=True):
     """A page, and how candidates from it name their source."""
 
     sheet: Sheet

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_name
 
 from pypm.codec.filenames import SDIST_EXTENSIONS
@@ -32,8 +33,7 @@ class Sheet(Protocol):
         """Return some of its entries."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenSheet:
+class OpenSheet(Struct, frozen=True):
     """A page that is held as it is: a local one, or a flat one that serves many packages."""
 
     page: SimplePage

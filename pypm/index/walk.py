@@ -13,10 +13,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec import Struct, field
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
@@ -53,8 +53,7 @@ class Asker(Protocol):
         """How many packages were begun that nobody has asked for."""
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(Struct):
     """What the walk knows about one package."""
 
     begun: bool = False

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pypm.digest import Sha256
 
 __all__ = ["IndexFile", "LockedArtifact", "Sha256"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexFile:
+class IndexFile(Struct, frozen=True, kw_only=True):
     """One file entry of a project page (PEP 503, PEP 691, PEP 700)."""
 
     filename: str
@@ -31,8 +30,7 @@ class IndexFile:
     """The index advertises `<url>.metadata`, with or without its hash."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedArtifact:
+class LockedArtifact(Struct, frozen=True, kw_only=True):
     """One wheel or sdist that the lock vouches for. Bound to no host."""
 
     filename: str

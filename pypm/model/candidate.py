@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from msgspec import Struct, field
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
@@ -13,8 +12,7 @@ from pypm.model.artifact import IndexFile
 from pypm.model.project import Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """One version of one package from one place, with all its files."""
 
     name: NormalizedName
@@ -28,8 +26,7 @@ class Candidate:
     """The files' `data-requires-python`, when they agree; the metadata has the last word."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CandidateMetadata:
+class CandidateMetadata(Struct, frozen=True, kw_only=True):
     """The core metadata that resolution needs."""
 
     name: NormalizedName

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from msgspec import Struct, field
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
@@ -17,8 +17,7 @@ LOCK_VERSION = 1
 """The newest lock format that this pypm writes and reads."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedDependency:
+class LockedDependency(Struct, frozen=True, kw_only=True):
     """An edge of the locked graph; informative (`tree`, `why`): installation reads package markers alone."""
 
     name: NormalizedName
@@ -30,8 +29,7 @@ class LockedDependency:
     """Set when the edge exists only under this extra of the parent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedPackage:
+class LockedPackage(Struct, frozen=True, kw_only=True):
     """One pin with its artifacts."""
 
     name: NormalizedName
@@ -46,16 +44,14 @@ class LockedPackage:
     yanked: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedIndex:
+class LockedIndex(Struct, frozen=True, kw_only=True):
     """An index by name. The default index is locked by name alone, so a mirror needs no new lock."""
 
     name: str
     url: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginBuild:
+class PluginBuild(Struct, frozen=True, kw_only=True):
     """The bytes of a plugin that are vouched for."""
 
     sha256: Sha256
@@ -68,8 +64,7 @@ class PluginBuild:
     """`linux-x86_64`, with `-musl` where that is the C library; None for sources, which serve every one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockedPlugin:
+class LockedPlugin(Struct, frozen=True, kw_only=True):
     """One plugin that the project uses."""
 
     name: str
@@ -79,8 +74,7 @@ class LockedPlugin:
     """At most one for each platform."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class Lock(Struct, frozen=True, kw_only=True):
     """The whole lock. Two locks with equal content serialise to equal bytes."""
 
     content_hash: Sha256

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from pypm.model.artifact import LockedArtifact
@@ -11,8 +10,7 @@ from pypm.model.lock import LockedPackage
 from pypm.model.wheel import StoredWheel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(Struct, frozen=True, kw_only=True):
     """What of the lock is wanted: which extras and groups."""
 
     extras: frozenset[NormalizedName] = frozenset()
@@ -24,8 +22,7 @@ class Selection:
     that only they reach are left out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pick:
+class Pick(Struct, frozen=True, kw_only=True):
     """One package and the one artifact that serves the target best."""
 
     package: LockedPackage
@@ -33,8 +30,7 @@ class Pick:
     """A wheel that fits, else the sdist, which must be built; None for a source tree (path, editable)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What a sync does: reuse what the store holds, fetch the missing wheels, build the rest."""
 
     reuse: tuple[tuple[Pick, StoredWheel], ...]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from msgspec import Struct, field
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -25,8 +25,7 @@ PRERELEASES = ("if-necessary", "explicit", "allow", "disallow")
 """What `resolution` and `prerelease` can be; the first of each is meant where nothing is said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Index:
+class Index(Struct, frozen=True, kw_only=True):
     """A place that serves project pages or, when `flat`, one page or folder of files (find-links)."""
 
     name: str
@@ -37,16 +36,14 @@ class Index:
     flat: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexSource:
+class IndexSource(Struct, frozen=True, kw_only=True):
     """Take the package from this index and no other."""
 
     index: str
     marker: Marker | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UrlSource:
+class UrlSource(Struct, frozen=True, kw_only=True):
     """A wheel or sdist at a fixed address."""
 
     url: str
@@ -54,8 +51,7 @@ class UrlSource:
     marker: Marker | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PathSource:
+class PathSource(Struct, frozen=True, kw_only=True):
     """A folder, wheel or sdist on this machine."""
 
     path: str
@@ -64,8 +60,7 @@ class PathSource:
     marker: Marker | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VcsSource:
+class VcsSource(Struct, frozen=True, kw_only=True):
     """A commit of a repository."""
 
     kind: Literal["git"]
@@ -78,8 +73,7 @@ class VcsSource:
     """What the revision means: the full object name, once it was looked up."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceSource:
+class WorkspaceSource(Struct, frozen=True, kw_only=True):
     """Another member of the same workspace."""
 
     marker: Marker | None = None
@@ -88,8 +82,7 @@ class WorkspaceSource:
 Source = IndexSource | UrlSource | PathSource | VcsSource | WorkspaceSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolutionSettings:
+class ResolutionSettings(Struct, frozen=True, kw_only=True):
     """What steers the resolver besides the requirements. Part of the lock's content-hash."""
 
     strategy: Literal["highest", "lowest", "lowest-direct"] = "highest"
@@ -114,8 +107,7 @@ class ResolutionSettings:
     no_binary_package: tuple[NormalizedName, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildSystem:
+class BuildSystem(Struct, frozen=True, kw_only=True):
     """`[build-system]` (PEP 518); the legacy setuptools default when a folder has only a setup.py."""
 
     requires: tuple[Requirement, ...]
@@ -123,8 +115,7 @@ class BuildSystem:
     backend_path: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Project:
+class Project(Struct, frozen=True, kw_only=True):
     """Everything that pypm reads from `pyproject.toml`."""
 
     root: Path

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from packaging.markers import Marker
 from packaging.utils import NormalizedName
 
 from pypm.model.candidate import Candidate, CandidateMetadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class Edge(Struct, frozen=True, kw_only=True):
     """A dependency of a pin, after forks are merged."""
 
     name: NormalizedName
@@ -25,8 +23,7 @@ class Edge:
     """Set when the edge exists only under this extra of the parent."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
+class Pin(Struct, frozen=True, kw_only=True):
     """One chosen version, with where it holds."""
 
     candidate: Candidate
@@ -37,8 +34,7 @@ class Pin:
     edges: tuple[Edge, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(Struct, frozen=True, kw_only=True):
     """Pins sorted by (name, version); fork regions as markers, kept so that relocking is stable."""
 
     pins: tuple[Pin, ...]

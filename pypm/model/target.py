@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+
+class Target(Struct, frozen=True, kw_only=True):
     """Enough to choose artifacts for an interpreter without running it again."""
 
     marker_environment: Mapping[str, str]
@@ -17,8 +17,7 @@ class Target:
     """Wheel tags (`cp311-cp311-manylinux_2_17_x86_64`), most specific first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interpreter:
+class Interpreter(Struct, frozen=True, kw_only=True):
     """A Python on this machine, described by asking it once."""
 
     executable: Path

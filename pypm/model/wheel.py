@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pypm.model.artifact import Sha256
 
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from packaging.utils import NormalizedName
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManifestEntry:
+class ManifestEntry(Struct, frozen=True, kw_only=True):
     """One file of a stored tree."""
 
     path: str
@@ -29,8 +29,7 @@ class ManifestEntry:
     """The file's name in the wheel, which is its Merkle leaf's path; empty for derived files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPoint:
+class EntryPoint(Struct, frozen=True, kw_only=True):
     """A console or GUI script of a wheel."""
 
     name: str
@@ -39,8 +38,7 @@ class EntryPoint:
     gui: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredWheel:
+class StoredWheel(Struct, frozen=True, kw_only=True):
     """A tree of the store. `prefix/` is laid out like a virtual environment: it can be an overlay layer."""
 
     name: NormalizedName

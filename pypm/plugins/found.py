@@ -9,8 +9,9 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from pypm.codec.record import parse_record
 from pypm.digest import Sha256, sha256_hex
@@ -33,8 +34,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*(?::[A-Za-z_][\w.]*)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NativeFound:
+class NativeFound(Struct, frozen=True, kw_only=True):
     """A shared library, read whole: what was hashed is what is loaded, whatever happens to the file."""
 
     name: str
@@ -51,8 +51,7 @@ class NativeFound:
         return self.path.name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceFound:
+class SourceFound(Struct, frozen=True, kw_only=True):
     """A plugin that comes with pypm as C sources; it is built on this machine before it is loaded."""
 
     name: str
@@ -68,8 +67,7 @@ class SourceFound:
         return f"{self.name}.c"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PythonFound:
+class PythonFound(Struct, frozen=True, kw_only=True):
     """An entry point of a package."""
 
     name: str
@@ -93,8 +91,7 @@ Loadable = NativeFound | PythonFound
 Found = NativeFound | SourceFound | PythonFound
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchPath:
+class SearchPath(Struct, frozen=True, kw_only=True):
     """Where to look, the first hit wins; native plugins before entry points."""
 
     folders: tuple[Path, ...] = ()

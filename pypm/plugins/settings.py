@@ -10,10 +10,10 @@ strict = true
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError
@@ -36,8 +36,7 @@ OWN_KEYS = ("allow-net", "allow-read", "allow-env", "timeout", "memory", "packag
 MEMORY_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Enabled:
+class Enabled(Struct, frozen=True, kw_only=True):
     """One plugin that the project uses."""
 
     name: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from msgspec import Struct, field
 from packaging.markers import Marker
 from packaging.utils import NormalizedName
 
@@ -19,8 +18,7 @@ Key = tuple[int, int]
 """(package, version bit): a pin."""
 
 
-@dataclass(slots=True)
-class Region:
+class Region(Struct):
     """A solved region reduced to what is reached in it."""
 
     region: int

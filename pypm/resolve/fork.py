@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from pypm.resolve.engine import Engine
 from pypm.resolve.incompatibility import Incompatibility, Term
@@ -12,8 +12,7 @@ from pypm.resolve.priorities import Priorities
 from pypm.resolve.versions import ABSENT, PRESENT
 
 
-@dataclass(slots=True, kw_only=True)
-class Fork:
+class Fork(Struct, kw_only=True):
     """What is known about one region so far. Copied where the region is parted."""
 
     region: int

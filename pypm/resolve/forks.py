@@ -7,8 +7,9 @@ its tool should not change its versions. Source: uv's documentation, "Resolver i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby
+
+from msgspec import Struct
 
 from pypm.resolve.diagram import FALSE, TRUE
 from pypm.resolve.lowering import Dependency
@@ -18,8 +19,7 @@ LOWEST_CUT = ((), -1)
 """Sorts before every Python cut."""
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(Struct):
     """A part of the region and the dependencies that hold in it."""
 
     region: int

@@ -5,9 +5,9 @@ Source: N. Weizenbaum, "PubGrub: Next-Generation Version Solving", 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import Struct
 from packaging.version import Version
 
 from pypm.resolve.lowering import Dependency
@@ -16,8 +16,7 @@ Term = tuple[int, int]
 """(package, states): true when the package's state is among these bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class FromDependency:
+class FromDependency(Struct, frozen=True):
     """These versions of a package, or an extra of theirs, require something."""
 
     parent: int
@@ -28,8 +27,7 @@ class FromDependency:
     target: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a version that is offered cannot be used."""
 
     kind: Literal["python", "yanked", "prerelease", "wheels", "python-wheels", "required", "metadata"]
@@ -38,8 +36,7 @@ class Refusal:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FromUnusable:
+class FromUnusable(Struct, frozen=True):
     """A version exists and cannot be used."""
 
     package: int
@@ -47,8 +44,7 @@ class FromUnusable:
     refusal: Refusal
 
 
-@dataclass(frozen=True, slots=True)
-class FromConflict:
+class FromConflict(Struct, frozen=True):
     """Derived: whenever both parents hold, so does this."""
 
     left: Incompatibility

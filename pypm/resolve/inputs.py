@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from msgspec import Struct, field
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -16,8 +16,7 @@ from pypm.model.project import IndexSource, ResolutionSettings, Source
 from pypm.model.target import Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preference:
+class Preference(Struct, frozen=True, kw_only=True):
     """A version that an earlier answer holds: kept wherever the requirements still allow it."""
 
     version: Version
@@ -38,8 +37,7 @@ def nowhere(name: NormalizedName, extras: tuple[NormalizedName, ...], versions: 
     """Know no place."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
+class Inputs(Struct, frozen=True, kw_only=True):
     """The question. Equal questions, in whatever order their parts are written, have equal answers."""
 
     project: NormalizedName
@@ -63,9 +61,7 @@ class Inputs:
     """Packages whose preferences are forgotten."""
     upgrade_all: bool = False
     """Forget every preference and the regions."""
-    place: Callable[[NormalizedName, tuple[NormalizedName, ...], SpecifierSet], str | None] = field(
-        default=nowhere, compare=False
-    )
+    place: Callable[[NormalizedName, tuple[NormalizedName, ...], SpecifierSet], str | None] = nowhere
     """Tells where the user wrote a requirement (`pyproject.toml:12`); asked only for explanations."""
     subject: str = "your project"
     """Who requires the dependencies, as explanations say it."""

@@ -7,9 +7,9 @@ that the solver knows none of these words.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from operator import attrgetter
 
+from msgspec import Struct
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName, canonicalize_name
@@ -21,8 +21,7 @@ from pypm.resolve.inputs import Inputs
 from pypm.resolve.markers import EXTRAS_RANK, GROUPS_RANK, Markers
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Dependency:
+class Dependency(Struct, frozen=True, eq=False):
     """One requirement, ready to be solved. Equal ones are one object, so they compare and hash by
     identity."""
 
@@ -49,8 +48,7 @@ def _bounds_in_order(specifier: str) -> tuple[int, str]:
     return {">": 0, "~": 0, "=": 0, "<": 1, "!": 2}.get(specifier[0], 3), specifier
 
 
-@dataclass(frozen=True, slots=True)
-class RootBatch:
+class RootBatch(Struct, frozen=True):
     """The project's own dependencies, or those of one of its extras or groups."""
 
     kind: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -20,8 +20,7 @@ from pypm.resolve.versions import PROPOSITION, VersionList
 __all__ = ["ROOT", "Package", "Packages"]
 
 
-@dataclass(slots=True, kw_only=True)
-class Package:
+class Package(Struct, kw_only=True):
     """A name at a source, with its versions; or a proposition: the root, an extra of a package."""
 
     number: int

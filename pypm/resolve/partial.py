@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pypm.resolve.incompatibility import Incompatibility
 from pypm.resolve.versions import ABSENT
@@ -11,8 +11,7 @@ ROOT = 0
 """The number of the project itself."""
 
 
-@dataclass(slots=True)
-class Assignment:
+class Assignment(Struct):
     """One step: a decision, when it has no cause, or a derivation from an incompatibility."""
 
     package: int

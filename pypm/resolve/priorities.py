@@ -8,7 +8,8 @@ this, a resolver walks down all versions of one package to keep the newest of an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 CONFLICT_THRESHOLD = 5
 """Conflicts after which a package is moved: early enough to save work, late enough to leave a good order
@@ -18,8 +19,7 @@ URL, SINGLE, CONFLICT_EARLY, CONFLICT_LATE, FIRST_SEEN = range(5)
 """Classes of priority, the first decided first; inside a class the package met first."""
 
 
-@dataclass(slots=True)
-class Priorities:
+class Priorities(Struct):
     """The order of packages in one fork, and the conflicts counted towards moving them."""
 
     order: dict[int, tuple[int, int]] = field(default_factory=dict)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pypm.resolve.diagram import FALSE
 from pypm.resolve.lowering import Dependency, RootBatch
@@ -12,8 +13,7 @@ from pypm.resolve.packages import ROOT, Packages
 from pypm.resolve.provider import Unavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An edge of the solved graph, from a package or proposition to a package or one of its extras."""
 
     parent: int

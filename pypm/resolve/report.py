@@ -5,7 +5,7 @@ Source: N. Weizenbaum, "PubGrub: Next-Generation Version Solving", 2018, section
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from pypm.resolve.diagram import TRUE
 from pypm.resolve.hints import hint_for, left_out_text, on_index
@@ -33,8 +33,7 @@ def explain(
     return message, tuple(lines), hint_for(solver, failure)
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct):
     """A conclusion with its premises, after runs of like premises are gathered."""
 
     conclusion: Incompatibility

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from msgspec import Struct
 from packaging.specifiers import SpecifierSet
 
 from pypm.model.candidate import Candidate
@@ -52,8 +52,7 @@ class Reporter(Protocol):
         """A version was chosen; it may be taken back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Solved:
+class Solved(Struct, frozen=True):
     """A region with its decisions: package number to the bit of its version."""
 
     region: int

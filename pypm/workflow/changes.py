@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from pypm.model.lock import Lock
 from pypm.model.project import IndexSource, PathSource, Source, UrlSource, VcsSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """One package whose pins differ."""
 
     name: NormalizedName

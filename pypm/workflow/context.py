@@ -9,13 +9,13 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from packaging.utils import InvalidName, NormalizedName, canonicalize_name
 
 from pypm.errors import ConfigurationError, UsageError

@@ -6,9 +6,9 @@ Source: PEP 621, `dynamic`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from types import MappingProxyType
 
+from msgspec.structs import replace
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pypm.codec.lockfile import dump_lock, has_placeholders, load_lock
 from pypm.errors import IntegrityError, LockError
@@ -19,8 +21,7 @@ from pypm.workflow.signatures import require_signature, signed, write_signature
 from pypm.workflow.stages import Pins, Stage, locked_packages
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockRequest:
+class LockRequest(Struct, frozen=True, kw_only=True):
     """What `lock` was asked to do."""
 
     check: bool = False
@@ -48,8 +49,7 @@ class LockRequest:
         return not self.check and not self.dry_run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LockOutcome:
+class LockOutcome(Struct, frozen=True, kw_only=True):
     """What came out of it."""
 
     lock: Lock

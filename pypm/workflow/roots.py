@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pypm.codec.merkle import record_root
 from pypm.codec.metadata import MetadataError

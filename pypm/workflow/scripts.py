@@ -6,10 +6,12 @@ without the network the next time; its wheels and its environment are found by t
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from pypm.codec.lockfile import dump_lock, load_lock
 from pypm.codec.pyproject import content_hash
@@ -36,7 +38,7 @@ class ScriptContext(Context):
         self.path = path.resolve()
         """Behind all links: the place that the sandbox shows."""
         super().__init__(
-            replace(context.settings, root=self.path.parent, foreign_root=None), context.reporter
+            dataclasses.replace(context.settings, root=self.path.parent, foreign_root=None), context.reporter
         )
         self.without_grants = context.without_grants
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from pypm.digest import Sha256
 from pypm.model.artifact import IndexFile
@@ -49,8 +50,7 @@ class Pins(enum.Enum):
     """What has no pin is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Missing:
+class Missing(Struct, frozen=True, kw_only=True):
     """A plugin whose package is locked but not in the store yet."""
 
     plugin: str

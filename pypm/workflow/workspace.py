@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_name
 
 from pypm.codec.shape import suggestion

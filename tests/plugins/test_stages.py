@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -10,10 +11,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from pypm.cli.app import main
 from pypm.codec.lockfile import dump_lock, load_lock
@@ -297,9 +299,9 @@ def test_many_findings_about_one_package_are_told_shortly() -> None:
         plugin="x", stage=Stage.POST_FETCH, level="warning", package="a", message="1", hint="h"
     )
     for number in range(1, 6):
-        reported.diagnostic(replace(finding, message=str(number)))
+        reported.diagnostic(dataclasses.replace(finding, message=str(number)))
     reported.ended()
-    reported.diagnostic(replace(finding, package=None))
+    reported.diagnostic(dataclasses.replace(finding, package=None))
     reported.ended()
     assert heard.told == [
         ("x: `a`: 1", "h"),

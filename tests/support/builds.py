@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from pypm.digest import Sha256
 from pypm.model.environment import Environment
