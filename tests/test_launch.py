@@ -98,7 +98,7 @@ def test_streams_that_the_caller_closed_lead_nowhere(
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_command_gets_every_standard_stream(root: Path, environ: dict[str, str], place: int) -> None:
     line = f'exec "$0" -m pypm -q run sh -c "$1" {place}>&-'
-    asked = f"readlink /proc/$$/fd/{place} >&{2 if place == 1 else 1}"
+    asked = f"found=$(readlink /proc/$$/fd/{place}); echo $found >&{2 if place == 1 else 1}"
     for _ in range(2):  # The second one goes by the ready plan.
         done = subprocess.run(
             ["sh", "-c", line, sys.executable, asked],
