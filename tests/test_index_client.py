@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import ssl
+import subprocess
 import time
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import pytest
 from pypm.codec.simple import parse_page
 from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.auth import Login, Logins, environment_login, is_login_for, origin, split_login
+from pypm.index.authorities import Authorities
 from pypm.index.client import Client, NetworkSettings
-from pypm.index.transport import Resolver, certificates, is_inward
+from pypm.index.transport import Resolver, is_inward
+from tests.support.git_server import serve_repositories
 from tests.support.index_server import Fault, IndexServer, make_wheel
 
 QUICK = NetworkSettings(backoff_seconds=0.01, timeout_seconds=5, trust_environment=False)
@@ -326,12 +330,62 @@ def test_the_authorities_of_the_system_are_trusted_and_where_there_are_none_mozi
     empty.mkdir()
     paths = ssl.get_default_verify_paths()._replace(openssl_cafile=str(system), openssl_capath=str(empty))
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
-    context = certificates(trust_environment=False)
+    context = Authorities(trust_environment=False).context
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert len(context.get_ca_certs()) == 1
     system.unlink()
-    assert len(certificates(trust_environment=False).get_ca_certs()) > 50
+    assert len(Authorities(trust_environment=False).context.get_ca_certs()) > 50
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory):
+    """A server over TLS: its address, and the certificate of its authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("encrypted")
+    (folder / "repositories").mkdir()
+    with serve_repositories(folder / "repositories", folder) as (url, certificate):
+        yield f"{url}/nothing", certificate
+
+
+@pytest.mark.parametrize("transport", ["direct", "httpx"])
+@pytest.mark.parametrize("where", ["folder", "file", "folder and file", "nowhere"])
+def test_authorities_in_a_folder_and_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: tuple[str, Path], transport: str, where: str
+) -> None:
+    url, certificate = encrypted
+    folder, file = tmp_path / "certs", tmp_path / "certs.pem"
+    folder.mkdir()
+    every = Path(certifi.where()).read_text()
+    other = every[every.index("-----BEGIN") : every.index("-----END CERTIFICATE-----") + 26]
+    file.write_text(other + "\n" + (certificate.read_text() if "file" in where else ""))
+    if "folder" in where:
+        asked = ["openssl", "x509", "-noout", "-hash", "-in", str(certificate)]
+        hashed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        shutil.copy(certificate, folder / f"{hashed}.0")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    with Client(NetworkSettings(retries=0)) as client:
+        if transport == "httpx":
+            client._small = client._bulk_transport()
+        if where == "nowhere":
+            assert reference_of(client, url) == "index-certificate"
+        else:
+            assert [client.get(url).status for _ in range(2)] == [404, 404]
+
+
+def test_a_file_alone_is_all_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: tuple[str, Path]
+) -> None:
+    url, certificate = encrypted
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    authorities = Authorities(trust_environment=True)
+    assert authorities.are_complete
+    assert len(authorities.context.get_ca_certs()) == 1
+    with Client(NetworkSettings(retries=0)) as client:
+        assert client.get(url).status == 404
 
 
 def test_a_missing_file_of_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,14 +14,17 @@ import re
 from array import array
 from collections.abc import Sequence
 from operator import methodcaller
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
-from selectolax.lexbor import LexborHTMLParser
 
 from pypm.codec.filenames import SDIST_EXTENSIONS, filename_of_url, is_safe_filename
 from pypm.errors import IndexAccessError
 from pypm.model.artifact import IndexFile, Sha256
+
+if TYPE_CHECKING:
+    from selectolax.lexbor import LexborHTMLParser
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.01"
 """JSON where the index has it: it is parsed faster and carries sizes."""
@@ -231,6 +234,8 @@ def _is_hexadecimal(text: str) -> bool:
 
 
 def _parse_html(content: bytes, url: str) -> SimplePage:
+    from selectolax.lexbor import LexborHTMLParser  # Late: most indexes answer in JSON.
+
     tree = LexborHTMLParser(content)
     for meta in tree.css('meta[name="pypi:repository-version"]'):
         _check_version(meta.attributes.get("content") or "", url)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -22,13 +22,13 @@ import pypm
 from pypm.codec.simple import ACCEPT, redact
 from pypm.errors import ConfigurationError, IndexAccessError
 from pypm.index.auth import Login, Logins, origin
+from pypm.index.authorities import Authorities
 from pypm.index.failures import TransientFailure, network_errors, refused_for_now, status_error
 from pypm.index.transport import (
     DirectTransport,
     Exchange,
     Resolver,
     Transport,
-    certificates,
     inflated,
     is_inward,
 )
@@ -144,7 +144,7 @@ class Client:
             transport.close()
 
     def open_ahead(self, urls: Iterable[str]) -> None:
-        """Load the certificates and open a few connections to each of these in the background, as a hint.
+        """Open a few connections to each of these in the background, as a hint.
 
         What goes wrong here goes wrong again at the first request, and is told there.
         """
@@ -324,7 +324,7 @@ class Client:
         return target.geturl()
 
     def _small_transport(self) -> Transport:
-        """Return the transport for small answers, made at the first request: loading certificates is slow."""
+        """Return the transport for small answers, made at the first request: most commands need none."""
         with self._lock:
             if self._small is None:
                 self._small = self._connect(bulk=False)
@@ -340,12 +340,12 @@ class Client:
     def _connect(self, *, bulk: bool) -> Transport:
         settings = self.settings
         try:
-            context = certificates(trust_environment=settings.trust_environment)
-            proxies = urllib.request.getproxies() if settings.trust_environment else {}
+            authorities = Authorities(trust_environment=settings.trust_environment)
+            proxies = _proxies() if settings.trust_environment else {}
             self._direct = not proxies.keys() - {"no"}
             if self._direct and not bulk:
                 return DirectTransport(
-                    context,
+                    authorities,
                     self._resolver,
                     connections=settings.connections,
                     timeout_seconds=settings.timeout_seconds,
@@ -353,7 +353,7 @@ class Client:
             from pypm.index.httpx_transport import HttpxTransport
 
             return HttpxTransport(
-                context,
+                authorities.complete(),
                 connections=settings.connections,
                 timeout_seconds=settings.timeout_seconds,
                 trust_environment=settings.trust_environment,
@@ -364,6 +364,15 @@ class Client:
                 reference="network-settings",
                 hint="check `SSL_CERT_FILE`, `SSL_CERT_DIR` and the proxy variables",
             ) from error
+
+
+def _proxies() -> Mapping[str, str]:
+    """Return the proxies of the environment or, elsewhere than on Linux, of the system, by scheme."""
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    import urllib.request  # Late: most environments name none.
+
+    return urllib.request.getproxies()
 
 
 def _kept(pieces: Iterator[bytes], kept: list[bytes]) -> Iterator[bytes]:

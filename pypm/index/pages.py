@@ -7,7 +7,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -157,7 +156,13 @@ def _conditions(cached: CachedPage | None) -> dict[str, str]:
 def local_path(url: str) -> Path:
     """Return the path that a `file:` URL or a plain path names."""
     parts = urlsplit(url)
-    return Path(url2pathname(parts.path)) if parts.scheme == "file" else Path(url)
+    if parts.scheme != "file":
+        return Path(url)
+    from urllib.request import (
+        url2pathname,  # Late: it brings the library's own client, and most indexes are far.
+    )
+
+    return Path(url2pathname(parts.path))
 
 
 def _local_page(path: Path, url: str) -> SimplePage | None:

@@ -17,18 +17,16 @@ from __future__ import annotations
 import contextlib
 import http.client
 import ipaddress
-import os
 import select
 import socket
 import ssl
-import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
+from pypm.index.authorities import Authorities
 from pypm.index.failures import BadAddress, ConnectFailure
 
 _PIECE_BYTES = 256 << 10
@@ -92,57 +90,13 @@ class Resolver:
         return known
 
 
-def certificates(*, trust_environment: bool) -> ssl.SSLContext:
-    """Return what servers' certificates are checked against.
-
-    What the environment names; else the authorities of this system, to which its administrator may have added
-    one of the network's own; else, where the system has none, Mozilla's list.
-
-    Raises:
-        OSError: `SSL_CERT_FILE` or `SSL_CERT_DIR` cannot be read.
-    """
-    environ = os.environ if trust_environment else {}
-    if file := environ.get("SSL_CERT_FILE"):
-        context = ssl.create_default_context(cafile=file)
-    elif folder := environ.get("SSL_CERT_DIR"):
-        context = ssl.create_default_context(capath=folder)
-    elif sys.platform == "win32":
-        context = ssl.create_default_context()
-    else:
-        cafile, capath = _system_authorities()
-        context = ssl.create_default_context(cafile=cafile, capath=capath)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _system_authorities() -> tuple[str | None, str | None]:
-    """Return the file and the folder where OpenSSL was built to look; Mozilla's list if there is nothing.
-
-    A folder is read as certificates are needed, a file at once.
-    Source: OpenSSL, SSL_CTX_set_default_verify_paths(3).
-    """
-    paths = ssl.get_default_verify_paths()
-    cafile = capath = None
-    with contextlib.suppress(OSError):
-        if Path(paths.openssl_cafile).stat().st_size:
-            cafile = paths.openssl_cafile
-    with contextlib.suppress(OSError):
-        if any(entry.suffix == ".0" for entry in Path(paths.openssl_capath).iterdir()):
-            capath = paths.openssl_capath
-    if cafile is None and capath is None:
-        import certifi
-
-        cafile = certifi.where()
-    return cafile, capath
-
-
 class DirectTransport:
     """A pool of connections without proxies: at most so many requests in flight, idle connections kept."""
 
     def __init__(
-        self, context: ssl.SSLContext, resolver: Resolver, *, connections: int, timeout_seconds: float
+        self, authorities: Authorities, resolver: Resolver, *, connections: int, timeout_seconds: float
     ) -> None:
-        self._context = context
+        self._authorities = authorities
         self._resolver = resolver
         self._timeout_seconds = timeout_seconds
         self._in_flight = threading.BoundedSemaphore(connections)
@@ -241,8 +195,10 @@ class DirectTransport:
     def _connected(self, place: _Place) -> http.client.HTTPConnection:
         scheme, host, port = place
         try:
-            addresses = self._resolver.addresses(host, port)
-            plain = self._first_connection(addresses, port)
+            connected = self._first_connection(self._resolver.addresses(host, port), port)
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if scheme == "https":
+                connected = self._encrypted(connected, place)
         except TimeoutError:
             raise
         except OSError as error:
@@ -250,20 +206,30 @@ class DirectTransport:
         connection = http.client.HTTPConnection(host, port, timeout=self._timeout_seconds)
         connection.auto_open = 0
         connection.default_port = _DEFAULT_PORTS[scheme]
-        try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wrapped = plain if scheme == "http" else self._context.wrap_socket(plain, server_hostname=host)
-        except TimeoutError:
-            plain.close()
-            raise
-        except OSError as error:
-            plain.close()
-            raise ConnectFailure(*error.args) from error
-        except ValueError:
-            plain.close()
-            raise
-        connection.sock = wrapped
+        connection.sock = connected
         return connection
+
+    def _encrypted(self, plain: socket.socket, place: _Place) -> ssl.SSLSocket:
+        """Greet the server; once more when it is unknown and not all authorities have been loaded yet."""
+        _, host, port = place
+        had_all = self._authorities.are_complete
+        try:
+            return self._authorities.context.wrap_socket(plain, server_hostname=host)
+        except ssl.SSLCertVerificationError:
+            plain.close()
+            if had_all:
+                raise
+        except BaseException:
+            plain.close()
+            raise
+        context = self._authorities.complete()
+        again = self._first_connection(self._resolver.addresses(host, port), port)
+        try:
+            again.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return context.wrap_socket(again, server_hostname=host)
+        except BaseException:
+            again.close()
+            raise
 
     def _first_connection(self, addresses: tuple[str, ...], port: int) -> socket.socket:
         for address in addresses[:-1]:
