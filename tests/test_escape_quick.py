@@ -11,7 +11,7 @@ import pytest
 
 import sandbox
 from integration.escape.arena import Arena
-from integration.escape.harness import Check, Result, attacks, attempt, attempt_all, read, split
+from integration.escape.harness import Check, Result, attacks, attempt, attempt_all, limit_of, read, split
 from pypm.files import remove_tree
 
 QUICK = (
@@ -38,6 +38,8 @@ QUICK = (
     "pid1_tells",
     "privileges",
     "project_decisions",
+    "protected_socket",
+    "readonly_fifo",
     "self_granted",
     "socket_as_stream",
     "store_metadata",
@@ -69,6 +71,13 @@ def test_the_attack_is_denied_and_its_neighbour_works(arena: Arena, name: str) -
     assert result.verdict == "denied"
 
 
+def test_a_limit_is_what_it_is_said_to_be_and_what_stands_beside_it_is_denied(arena: Arena) -> None:
+    for limit in (attack for attack in attacks() if limit_of(attack)):
+        result = attempt(arena, limit, "run")
+        assert {check.verdict for check in result.checks} <= {"open", "denied", "works"}, result
+        assert (result.verdict, result.limit) == ("open", limit_of(limit))
+
+
 @pytest.mark.parametrize("way", ["build", "editable", "hook"])
 def test_several_attacks_come_in_by_a_build_and_by_a_plugin(arena: Arena, way: str) -> None:
     if shutil.which("cc") is None:
@@ -95,6 +104,15 @@ def test_every_attack_tells_what_why_and_from_where() -> None:
     for attack in attacks():
         assert attack.__doc__ is not None and "Source:" in attack.__doc__, attack.__name__
         assert callable(attack.inside)
+        assert bool(limit_of(attack)) == (".limits." in attack.__name__)
+
+
+def test_the_document_names_every_limit_with_its_reason() -> None:
+    document = Path(__file__).resolve().parent.parent / "docs" / "escape.md"
+    text = document.read_text(encoding="utf-8")
+    for limit in (attack for attack in attacks() if limit_of(attack)):
+        assert f"| `{limit.__name__.rpartition('.')[2]}` |" in text
+        assert f" {limit_of(limit)} |" in text
 
 
 def test_an_attack_that_dies_on_its_way_is_no_denial() -> None:
@@ -111,6 +129,7 @@ def test_an_attack_that_dies_on_its_way_is_no_denial() -> None:
         (("denied", "escaped", "broken"), "escaped"),
         (("denied", "broken"), "broken"),
         (("works",), "silent"),
+        (("denied", "open", "works"), "open"),
     ],
 )
 def test_the_worst_check_decides(verdicts: tuple[str, ...], expected: str) -> None:

@@ -73,8 +73,9 @@ class Arena:
             (folder / "pyproject.toml").write_text(PROJECT)
             attack = folder / "attack"
             attack.mkdir()
-            for path in (*(HERE / "attacks").glob("*.py"), *(HERE / "inside").glob("*.py")):
-                shutil.copy(path, attack)
+            for kind in ("attacks", "limits", "inside"):
+                for path in (HERE / kind).glob("*.py"):
+                    shutil.copy(path, attack)
             subprocess.run(["git", "init", "-q", str(folder)], check=False, capture_output=True)
         if self.user:
             subprocess.run(["chown", "-R", f"{self.user}:", str(self.place)], check=True)

@@ -21,7 +21,7 @@ from integration.escape.allowed import AllowedHost
 from integration.escape.arena import HERE, Arena
 from integration.escape.ways import WAYS, Way, bubblewrap
 
-_LINE = re.compile(rb"@(begin|denied|escaped|works|broken|done)\|([^|\r\n]*)\|([^\r\n]*)")
+_LINE = re.compile(rb"@(begin|denied|escaped|works|broken|open|done)\|([^|\r\n]*)\|([^\r\n]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Check:
 
     verdict: str
     """`denied`, `escaped`, `works`, `broken`, or `silent` for an attack that did not come to its end; `less`
-    for one of the last three where the isolation promises no more."""
+    for one of the last three where the rung promises no more; `open` for what no policy promises to deny."""
     name: str
     detail: str
 
@@ -43,34 +43,43 @@ class Result:
     way: str
     checks: tuple[Check, ...]
     seconds: float
+    limit: str = ""
+    """Why nobody promises to deny it; nothing for an attack."""
 
     @property
     def verdict(self) -> str:
         """`denied` if everything was, else the worst."""
         found = {check.verdict for check in self.checks}
-        for verdict in ("escaped", "broken", "silent"):
+        for verdict in ("escaped", "broken", "silent", "less", "open"):
             if verdict in found:
                 return verdict
-        if "less" in found:
-            return "less"
         return "denied" if "denied" in found else "silent"
 
 
 def attacks(names: Sequence[str] = ()) -> list[ModuleType]:
-    """Every attack, or those that are named. Raises: SystemExit for a name that is none."""
+    """Every attack and after them every limit, or those that are named.
+
+    Raises: SystemExit for a name that is none.
+    """
     inside = str(HERE / "inside")
     if inside not in sys.path:
         sys.path.append(inside)
-    folder = HERE / "attacks"
-    known = sorted(item.name for item in pkgutil.iter_modules([str(folder)]))
+    known = {
+        item.name: kind for kind in ("attacks", "limits") for item in pkgutil.iter_modules([str(HERE / kind)])
+    }
     if unknown := set(names) - set(known):
         raise SystemExit(f"there is no attack {', '.join(sorted(unknown))}; known are: {', '.join(known)}")
-    return [importlib.import_module(f"integration.escape.attacks.{name}") for name in names or known]
+    return [importlib.import_module(f"integration.escape.{known[name]}.{name}") for name in names or known]
 
 
 def name_of(attack: ModuleType) -> str:
     """Its name in tables and on the command line."""
     return attack.__name__.rpartition(".")[2]
+
+
+def limit_of(attack: ModuleType) -> str:
+    """Why nobody promises to deny this; nothing for what must be denied."""
+    return str(getattr(attack, "LIMIT", ""))
 
 
 def lets_in(attack: ModuleType, way: str) -> bool:
@@ -112,7 +121,13 @@ def attempt_under_bubblewrap(arena: Arena, attack: ModuleType, program: Path) ->
     shutil.rmtree(arena.project)
     saved.rename(arena.project)
     seconds = time.monotonic() - started
-    return Result(attack=name_of(attack), way="bwrap", checks=(*checks, *found), seconds=seconds)
+    return Result(
+        attack=name_of(attack),
+        way="bwrap",
+        checks=(*checks, *found),
+        seconds=seconds,
+        limit=limit_of(attack),
+    )
 
 
 def _attempt(arena: Arena, chosen: Sequence[ModuleType], way: Way) -> list[Result]:
@@ -138,8 +153,9 @@ def _attempt(arena: Arena, chosen: Sequence[ModuleType], way: Way) -> list[Resul
             way=way.name,
             checks=tuple(_expected(arena, name, check) for check in (*reports[name], *seen[name])),
             seconds=seconds,
+            limit=limit_of(attack),
         )
-        for name in names
+        for name, attack in zip(names, chosen, strict=True)
     ]
 
 
@@ -173,13 +189,10 @@ def _looked_at(arena: Arena, attack: ModuleType) -> tuple[Check, ...]:
 
 def _expected(arena: Arena, attack: str, check: Check) -> Check:
     """The check, told with the reason where the rung is known to give less."""
-    if check.verdict not in ("escaped", "broken", "silent"):
+    if not arena.landlock or check.verdict not in ("escaped", "broken", "silent"):
         return check
-    if arena.landlock:
-        as_root = arena.user is None and os.geteuid() == 0
-        reason = less.reason(attack, check.name, as_root=as_root) or less.known(attack, check.name)
-    else:
-        reason = less.known(attack, check.name)
+    as_root = arena.user is None and os.geteuid() == 0
+    reason = less.reason(attack, check.name, as_root=as_root)
     return check if reason is None else replace(check, verdict="less", detail=reason)
 
 

@@ -31,7 +31,7 @@ BOUNDING = "it takes a capability to empty it; `no_new_privs` lets nothing of it
 AS_ROOT = "the limit of processes does not count for root"
 
 NO_LIST = "a list of hosts wants a network namespace, so that it is refused"
-LISTED = tuple(sorted(path.stem for path in (Path(__file__).parent / "attacks").glob("listed_*.py")))
+LISTED = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*/listed_*.py")))
 
 LESS: dict[str, dict[str, str]] = {
     "cache_writes": {"chmod of one": METADATA},
@@ -94,27 +94,6 @@ AS_USER_TOO: dict[str, dict[str, str]] = {
     "privileges": {"the bounding set": BOUNDING},
 }
 """What is added to it where the caller is an ordinary user."""
-
-
-FIFO = "a read-only mount does not stop writing to a FIFO, nor does Landlock below a writable folder"
-DEEPER = "a folder `.git` deeper down cannot be forbidden by a mount; git runs what it says for who enters it"
-LISTENS = "a socket with a path in the project is reached by whoever sees the path, as a FIFO is"
-PROTOCOL = "the relay knows no protocol: `Host` may change with each request, and TLS may begin at any byte"
-KNOWN: dict[str, dict[str, str]] = {
-    "listed_http_host": {
-        "another `Host` at the listed one": PROTOCOL,
-        "a TLS name after other bytes": PROTOCOL,
-    },
-    "passed_descriptors": {"by a host's socket in the project": LISTENS},
-    "nested_repository": {"status in the planted folder": DEEPER},
-    "readonly_fifo": {"writing into it": FIFO, "bytes in the host's FIFO": FIFO},
-}
-"""What the namespaces rung does not deny, either, by attack and check."""
-
-
-def known(attack: str, check: str) -> str | None:
-    """Why the namespaces rung does not deny this; None if it must."""
-    return KNOWN.get(attack, {}).get(check)
 
 
 def reason(attack: str, check: str, *, as_root: bool) -> str | None:

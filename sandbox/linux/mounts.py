@@ -219,7 +219,11 @@ def symlink(context: Context, target: str, destination: str) -> None:
 
 
 def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
-    """Make `base/parts...` read-only, pinning the way to it; cover a placeholder where one stands."""
+    """Make `base/parts...` read-only, pinning the way to it; cover a placeholder where one stands.
+
+    FIFOs and sockets are covered as well, there and directly in a folder: a read-only mount does not keep
+    anybody from talking to whoever listens on the host.
+    """
     path = base
     for index, part in enumerate(parts):
         path = f"{path}/{part}"
@@ -228,9 +232,8 @@ def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
         here = _walk(context.root, path)
         status = os.fstat(here)
         is_directory = stat.S_ISDIR(status.st_mode)
-        if is_placeholder(status):
-            copy = syscalls.open_tree(context.covers, COVERS[is_directory], _CLONE)
-            _attach(copy, (here, ""), CLOSED, restricted=True)
+        if is_placeholder(status) or _is_endpoint(status):
+            _cover(context, here, directory=is_directory)
             context.covered.add(path)
             return
         if path in context.pinned:
@@ -241,6 +244,42 @@ def protect(context: Context, base: str, parts: tuple[str, ...]) -> None:
         _attach(copy, (here, ""), _SAFE | c.MOUNT_ATTR_RDONLY if last else _SAFE)
         if not last:
             context.pinned.add(path)
+        elif is_directory:
+            _cover_endpoints(context, path)
+
+
+def _cover(context: Context, here: int, *, directory: bool) -> None:
+    """Lay something empty over a place; its descriptor is closed."""
+    copy = syscalls.open_tree(context.covers, COVERS[directory], _CLONE)
+    _attach(copy, (here, ""), CLOSED, restricted=True)
+
+
+def _cover_endpoints(context: Context, path: str) -> None:
+    """Cover what lies directly in a folder inside and is no file, folder or link."""
+    try:
+        folder = syscalls.openat2(context.root, path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, _WALK)
+    except PermissionError:
+        return  # Nobody inside learns the names in it, either.
+    try:
+        # The kind comes with the name on most file systems, so that nothing is looked at twice.
+        names = [entry.name for entry in os.scandir(folder) if not _is_ordinary(entry)]
+    finally:
+        os.close(folder)
+    for name in names:
+        try:
+            here = _walk(context.root, f"{path}/{name}")
+        except FileNotFoundError:
+            continue  # Its program took it away meanwhile.
+        _cover(context, here, directory=False)
+
+
+def _is_ordinary(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False) or entry.is_symlink()
+
+
+def _is_endpoint(status: os.stat_result) -> bool:
+    """Whether somebody else may be at the other end: a FIFO or a socket."""
+    return stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)
 
 
 def read_only(context: Context, path: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ import pytest
 
 from sandbox import Command, Mount, SetupError, spawn
 from sandbox.linux import placeholders
-from tests.sandbox.conftest import Ended, names, policy, run_spawned, shell
+from tests.sandbox.conftest import Ended, names, policy, python, run_spawned, shell
 
 Launch = Callable[..., Ended]
 
@@ -38,6 +40,39 @@ def test_existing_files_and_directories_become_read_only(launch: Launch, project
     assert names(project) == [".git", "allowed", "pyproject.toml"]
     assert names(project / ".git") == ["hooks", "index"]
     assert names(project / ".git" / "hooks") == []
+
+
+def test_fifos_and_sockets_of_a_protected_folder_are_covered(launch: Launch, project: Path) -> None:
+    """A read-only mount lets both be written to, and what obeys them is on the host."""
+    folder = project / ".git"
+    folder.mkdir()
+    readers = []
+    for fifo in (folder / "control", project / ".envrc"):
+        os.mkfifo(fifo)
+        fifo.chmod(0o666)
+        readers.append(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK))
+    (folder / "HEAD").write_text("kept")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "daemon.ipc"))
+        (folder / "daemon.ipc").chmod(0o777)
+        server.listen()
+        mounts = _writable(project, Mount.protect(str(folder)), Mount.protect(f"{project}/.envrc"))
+        script = (
+            "import os, socket\n"
+            "for name in ('.git/control', '.envrc'):\n"
+            "    try: os.open(name, os.O_WRONLY | os.O_NONBLOCK)\n"
+            "    except OSError as error: print(error.strerror)\n"
+            "try: socket.socket(socket.AF_UNIX).connect('.git/daemon.ipc')\n"
+            "except OSError as error: print(error.strerror)\n"
+            "print(sorted(os.listdir('.git')), open('.git/HEAD').read())"
+        )
+        ended = launch(policy(*mounts), python(script), str(project))
+    for descriptor in readers:
+        os.close(descriptor)
+    assert ended.stdout == "Permission denied\n" * 3 + "['HEAD', 'control', 'daemon.ipc'] kept\n", (
+        ended.stderr
+    )
+    assert stat.S_ISFIFO((folder / "control").lstat().st_mode)
 
 
 def test_missing_paths_cannot_be_created_and_leave_nothing(launch: Launch, project: Path) -> None:

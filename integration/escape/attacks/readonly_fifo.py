@@ -1,4 +1,4 @@
-"""Write into a FIFO that lies in a read-only mount: mounts do not stop that, and a host's reader may obey.
+"""Write into a FIFO that lies in a protected folder: read-only mounts do not stop that, and a reader may obey.
 
 Source: mount(2): MS_RDONLY says nothing about FIFOs and sockets.
 """
@@ -9,17 +9,15 @@ import tempfile
 from attempt import PROJECT, denied, works
 
 WAYS = ("run", "shell", "hook", "bwrap")
+_FIFO = ".git/control"
+_READERS = []
 
 
 def prepare(arena):
-    path = arena.project / ".git" / "control"
-    if not path.exists():
-        os.mkfifo(path)
-        os.chmod(path, 0o666)
+    path = arena.project / _FIFO
+    os.mkfifo(path)
+    os.chmod(path, 0o666)
     _READERS.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
-
-
-_READERS = []
 
 
 def afterwards(arena):
@@ -30,12 +28,13 @@ def afterwards(arena):
         except BlockingIOError:
             yield "bytes in the host's FIFO", False
         os.close(reader)
+    (arena.project / _FIFO).unlink(missing_ok=True)
 
 
 def inside():
     denied(
         "writing into it",
-        lambda: os.write(os.open(PROJECT / ".git" / "control", os.O_WRONLY | os.O_NONBLOCK), b"x"),
+        lambda: os.write(os.open(PROJECT / _FIFO, os.O_WRONLY | os.O_NONBLOCK), b"x"),
     )
 
     def own():

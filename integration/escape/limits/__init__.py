@@ -1,0 +1,1 @@
+"""What the policy does not promise to deny, one file a limit: written like attacks, with a `LIMIT` each."""
