@@ -25,8 +25,11 @@ def main() -> NoReturn:
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_standard_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
-        os.write(1, f"pypm {__version__}\n".encode())
-        os._exit(0)
+        try:
+            os.write(1, f"pypm {__version__}\n".encode())
+            os._exit(0)
+        except OSError:
+            pass  # The command line knows whom to tell, and how.
     try:
         # The fast path makes no rubbish, and a look at what it imports takes half a millisecond.
         gc.disable()
@@ -95,11 +98,10 @@ def _answer(arguments: list[str]) -> int | None:
     call = plans.read_call(arguments)
     if call is None or (call.words and plans.has_inline_metadata(call.words, module=call.module)):
         return None
-    from pypm.paths import cache_folder, is_foreign, project_folder
+    from pypm.paths import cache_folder
 
-    start = call.project or os.environ.get("PYPM_PROJECT") or "."
-    root = project_folder(start)
-    if root is None or is_foreign(root, start):
+    root = _project(call)
+    if root is None:
         return None
     key = plans.plan_key(call, root, os.environ)
     cache = call.cache_folder or cache_folder(os.environ)
@@ -115,11 +117,27 @@ def _answer(arguments: list[str]) -> int | None:
     return _start(payload, call, path) if call.command == "run" else _write(payload, call, path, key)
 
 
-def _tell(payload: dict[str, Any], call: Call) -> int:
+def _project(call: Call) -> str | None:
+    """Return the project's folder, if it may be used without a word."""
+    from pypm.paths import is_foreign, project_folder
+
+    start = call.project or os.environ.get("PYPM_PROJECT") or "."
+    try:
+        os.getcwd()  # noqa: PTH109 - whatever is run may start there
+        root = project_folder(start)
+    except FileNotFoundError:
+        return None  # It was removed while one stood in it.
+    return None if root is None or is_foreign(root, start) else root
+
+
+def _tell(payload: dict[str, Any], call: Call) -> int | None:
     """Say that nothing is to do: the environment on disk is the one that was written for this lock."""
-    if not call.is_quiet:
-        os.write(2, payload["stderr"].encode())
-    os.write(1, payload["stdout"].encode())
+    try:
+        if not call.is_quiet:
+            os.write(2, payload["stderr"].encode())
+        os.write(1, payload["stdout"].encode())
+    except OSError:
+        return None
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,21 +168,80 @@ pypm.launch.main()
     assert (done.returncode, done.stderr) == (130, "Interrupted\n")
 
 
-def test_a_closed_pipe_is_no_error(root: Path, environ: dict[str, str]) -> None:
+def unread(root: Path, environ: dict[str, str], *words: str, streams: tuple[str, ...]) -> tuple[int, str]:
+    """Return how a command ends whose output nobody reads any more, and what it writes elsewhere."""
     reading, writing = os.pipe()
     os.close(reading)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pypm", "completion", "bash"],
+    done = subprocess.run(
+        [sys.executable, "-m", "pypm", *words],
         cwd=root,
         env=environ,
-        stdout=writing,
-        stderr=subprocess.PIPE,
+        stdout=writing if "stdout" in streams else subprocess.PIPE,
+        stderr=writing if "stderr" in streams else subprocess.PIPE,
         text=True,
+        check=False,
     )
     os.close(writing)
-    _, told = process.communicate()
-    assert process.returncode == 0
-    assert told == ""
+    return done.returncode, (done.stdout or "") + (done.stderr or "")
+
+
+@pytest.mark.parametrize("words", ["completion bash", "--version", "--help", "lock --help", "cache dir"])
+def test_an_answer_that_nobody_reads_is_no_error(root: Path, environ: dict[str, str], words: str) -> None:
+    assert unread(root, environ, *words.split(), streams=("stdout",)) == (0, "")
+
+
+@needs_sandbox
+@pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")], ids="-".join)
+def test_what_nobody_reads_changes_neither_the_work_nor_its_end(
+    root: Path, environ: dict[str, str], streams: tuple[str, ...]
+) -> None:
+    environment = root / ".venv"
+    shutil.rmtree(environment, ignore_errors=True)
+    assert unread(root, environ, "verify", streams=streams)[0] == 3
+    assert unread(root, environ, "sync", "-v", streams=streams)[0] == 0
+    assert environment.is_dir()
+    for _ in range(2):  # The second one goes by the ready plan.
+        assert unread(root, environ, "sync", streams=streams)[0] == 0
+    assert unread(root, environ, "run", "-v", "sh", "-c", "exit 7", streams=streams)[0] == 7
+    assert unread(root, environ, "run", "no-such-program", streams=streams)[0] == 127
+    assert unread(root, environ, "no-such-command", streams=streams)[0] == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("words", ["--version", "--help", "cache dir"])
+def test_an_answer_that_cannot_be_written_is_an_error(
+    root: Path, environ: dict[str, str], words: str
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pypm", *words.split()],
+            cwd=root,
+            env=environ,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: cannot write the answer: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", ["lock", "sync", "run true", "init", "--project . lock"])
+def test_a_working_folder_that_was_removed_is_named(
+    root: Path, environ: dict[str, str], tmp_path: Path, words: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f'rmdir "$1"; exec "$0" -m pypm {words}', sys.executable, str(gone)],
+        cwd=gone,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: the folder that you are in does not exist any more\n")
 
 
 @needs_sandbox

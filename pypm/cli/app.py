@@ -123,6 +123,9 @@ class Command(click.Command):
             parameter for parameter in global_flags(environment=False) if not own.intersection(parameter.opts)
         ]
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return _told_by_the_console(super().get_help_option(ctx))
+
     def invoke(self, ctx: click.Context) -> Any:
         invocation: Invocation = ctx.obj
         invocation.options = invocation.options.with_those_of(ctx)
@@ -137,6 +140,9 @@ class Group(click.Group):
     """A command that has commands of its own."""
 
     command_class = Command
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return _told_by_the_console(super().get_help_option(ctx))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, each with its whole first sentence: click would cut it to one line."""
@@ -176,7 +182,7 @@ class LazyGroup(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one a way to end
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code; errors are rendered here and nowhere else."""
     interrupts = Interrupts()
     interrupts.install()
@@ -190,23 +196,29 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911 - one 
             command = root()
             if instruction := os.environ.get(_COMPLETION_VARIABLE):
                 return shell_complete(command, {"obj": invocation}, "pypm", _COMPLETION_VARIABLE, instruction)
-            # Not `command.main`: it would print a line of its own on Ctrl-C.
-            with command.make_context("pypm", words, obj=invocation) as context:
-                result = command.invoke(context)
-            sys.stdout.flush()
-        except click.exceptions.Exit as requested:
-            return requested.exit_code
+            code = _invoke(command, words, invocation)
+            invocation.console.finish()
         except click.ClickException as mistake:
             return _fail_usage(invocation.console, mistake)
-        except BrokenPipeError:
-            _silence_stdout()
-            return 0
         except (Exception, KeyboardInterrupt) as error:
             if not (isinstance(error, click.Abort) or is_interrupt(error)):
                 return invocation.console.fail(error)
             interrupts.over()
             invocation.console.interrupted()
             return EXIT_INTERRUPTED
+    return code
+
+
+def _invoke(command: click.Command, words: list[str], invocation: Invocation) -> int:
+    """Not `command.main`: it would print a line of its own on Ctrl-C.
+
+    Raises: click.ClickException, PypmError, OSError, KeyboardInterrupt.
+    """
+    try:
+        with command.make_context("pypm", words, obj=invocation) as context:
+            result = command.invoke(context)
+    except click.exceptions.Exit as requested:
+        return requested.exit_code
     return result if isinstance(result, int) else 0
 
 
@@ -238,6 +250,19 @@ def root() -> LazyGroup:
         )
     )
     return made
+
+
+def _told_by_the_console(help_option: click.Option | None) -> click.Option | None:
+    """Click's own would fail where nobody reads it to its end."""
+    if help_option is not None:
+        help_option.callback = _help
+    return help_option
+
+
+def _help(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        ctx.obj.console.data(ctx.get_help())
+        ctx.exit(0)
 
 
 def _version(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -283,7 +308,7 @@ def _unknown_command(ctx: click.Context, name: str, known: Sequence[str]) -> Non
 def _fail_usage(console: Console, mistake: click.ClickException) -> int:
     context = getattr(mistake, "ctx", None)
     if type(mistake).__name__ == "NoArgsIsHelpError" and context is not None:
-        click.echo(context.get_help(), err=True)
+        console.remark(context.get_help())
         return EXIT_USAGE
     text, hint = _in_our_words(mistake)
     if hint is None and context is not None:
@@ -306,8 +331,3 @@ def _in_our_words(mistake: click.ClickException) -> tuple[str, str | None]:
     text = mistake.format_message().splitlines()[0].removesuffix("Choose from:").rstrip(" .")
     text = re.sub(r"(?<!\w)'([^'`]*)'(?!\w)", r"`\1`", text)
     return text[:1].lower() + text[1:], None
-
-
-def _silence_stdout() -> None:
-    """Nobody reads any more: keep the interpreter from complaining when it flushes at its exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

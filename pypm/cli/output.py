@@ -54,13 +54,22 @@ class Console:
         A file or another program gets it as it is; a terminal is shown nothing that it would obey.
         """
         self.close()
-        sys.stdout.write((harmless(text, keep="\n\t") if sys.stdout.isatty() else text) + "\n")
+        with storage_errors("write the answer"), _to_nobody(sys.stdout, BrokenPipeError):
+            sys.stdout.write((harmless(text, keep="\n\t") if sys.stdout.isatty() else text) + "\n")
 
     def data_json(self, value: Any) -> None:
         """Write the command's answer as JSON to stdout."""
         import json
 
         self.data(json.dumps(value, indent=2, sort_keys=True))
+
+    def finish(self) -> None:
+        """Hand over the whole answer; whoever stopped reading it, such as `head`, wants no more.
+
+        Raises: StorageError: it could not be written, such as to a full disk.
+        """
+        with storage_errors("write the answer"), _to_nobody(sys.stdout, BrokenPipeError):
+            sys.stdout.flush()
 
     # Talk ------------------------------------------------------------------------------------------------
 
@@ -199,8 +208,10 @@ class Console:
             # A log has both streams: what was answered before this line must stand before it.
             with suppress(OSError, ValueError):  # Nobody reads the answer any more, or it is closed.
                 sys.stdout.flush()
-            sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            # Whether somebody listens changes nothing about the work, nor about how it ends.
+            with _to_nobody(sys.stderr, OSError):
+                sys.stderr.write(line + "\n")
+                sys.stderr.flush()
 
 
 class PlainDownload(SilentTask):
@@ -237,6 +248,18 @@ def as_pypm_error(error: BaseException) -> PypmError:
         reference="bug",
         hint="this is a bug of pypm; run the command again with `-vv` and report what it prints",
     )
+
+
+@contextmanager
+def _to_nobody(stream: TextIO, failure: type[OSError]) -> Iterator[None]:
+    """Lead a stream nowhere from the first such failure on, and with it what is in its buffer."""
+    try:
+        yield
+    except failure:
+        with suppress(OSError):  # One that stands in memory has no descriptor.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

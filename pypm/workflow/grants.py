@@ -24,6 +24,7 @@ from pypm.isolation import (
 )
 from pypm.workflow.context import Context
 from pypm.workflow.outside import came_along
+from pypm.workflow.settings import working_folder
 from pypm.workflow.trust import (
     BUILD,
     EVERYWHERE,
@@ -109,7 +110,7 @@ def granted(context: Context, profile: str, flags: Mapping[str, Any]) -> Granted
 
     Raises: ConfigurationError, UsageError.
     """
-    given = parse_flags(flags, boundary(context), working_directory=Path.cwd())
+    given = parse_flags(flags, boundary(context), working_directory=working_folder())
     settings = settings_of(context)
     own = build_profile(context, settings) if profile == BUILD else settings.profile(profile)
     if given.read_only:

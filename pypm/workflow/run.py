@@ -27,6 +27,7 @@ from pypm.workflow.freshness import facts_of
 from pypm.workflow.grants import granted, run_options
 from pypm.workflow.prepare import Preparation, Prepared, prepare
 from pypm.workflow.selection import SelectionRequest
+from pypm.workflow.settings import working_folder
 from pypm.workflow.stages import Stage
 from pypm.workflow.written import written
 
@@ -213,7 +214,7 @@ def _require_program(word: str, prepared: Prepared) -> None:
         return
     if word.endswith(".py"):
         raise ProgramMissingError(
-            f"there is no script `{word}` in `{Path.cwd()}`, and no program of that name",
+            f"there is no script `{word}` in `{working_folder()}`, and no program of that name",
             reference="program-missing",
             hint="name a script by its path from here, a module with `-m`",
         )
@@ -248,7 +249,7 @@ def _folder_inside(context: Context, options: RunOptions) -> str:
     """Where the command starts: in the project, or where one stands if that was granted, else in the home."""
     if context.shown_project is not None:
         return plans.folder_inside(str(context.shown_project.root))
-    here = Path.cwd()
+    here = working_folder()
     granted = (*options.allow_read, *options.allow_write)
     return str(here if any(here.is_relative_to(path.resolve()) for path in granted) else HOME)
 

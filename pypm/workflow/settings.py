@@ -112,7 +112,8 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
     """
     configured = _configured(overrides, environ)
     overrides = _with_environment(overrides, environ)
-    start = (overrides.project or Path.cwd()).absolute()
+    named = overrides.project
+    start = named if named is not None and named.is_absolute() else working_folder() / (named or "")
     if overrides.project is not None and not start.is_dir():
         raise UsageError(f"`--project {overrides.project}` is not a folder", reference="no-such-folder")
     root = find_project_root(start)
@@ -150,6 +151,21 @@ def load_settings(overrides: Overrides, environ: Mapping[str, str] = os.environ)
         no_binary=overrides.no_binary,
         files=configuration_files(overrides, environ),
     )
+
+
+def working_folder() -> Path:
+    """Return the folder that one stands in.
+
+    Raises: ConfigurationError: it was removed meanwhile.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "the folder that you are in does not exist any more",
+            reference="no-working-directory",
+            hint="change to one that does, even if it has the same name",
+        ) from error
 
 
 def _require_shown(path: Path, what: str, *, hint: str) -> None:

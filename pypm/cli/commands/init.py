@@ -47,12 +47,13 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
 
     What is there already is left as it is.
     """
+    from pypm.workflow.settings import working_folder
     from pypm.workflow.start import StartRequest, start
 
     chosen = [kind for kind, is_chosen in kinds.items() if is_chosen]
     if len(chosen) > 1:
         raise UsageError("`--app`, `--lib` and `--script` do not go together", reference="conflicting-flags")
-    root, script = (path or invocation.options.project or Path.cwd()).absolute(), None
+    root, script = (path or invocation.options.project or working_folder()).absolute(), None
     if chosen == ["script"] and root.suffix == ".py":
         root, script, name = root.parent, root.name, name or root.stem
     with invocation.context() as context:
