@@ -43,11 +43,20 @@ class IsNoneOf(NamedTuple):
     values: tuple[int, ...]
 
 
-Test = HasBits | IsOneOf | IsNoneOf
+class IsGiven(NamedTuple):
+    """True where an argument, a pointer, is not NULL; of this all 64 bits count."""
+
+    argument: int
+
+
+Test = HasBits | IsOneOf | IsNoneOf | IsGiven
 
 
 class Rule(NamedTuple):
-    """Answer `errno` to system call `number` where every test holds; no tests means always."""
+    """Answer `errno` to system call `number` where every test holds; no tests means always.
+
+    0 answers as if it had been done.
+    """
 
     number: int
     errno: int
@@ -58,7 +67,7 @@ def assemble(architecture: int, last_known: int, unknown_errno: int, rules: tupl
     """A program that kills foreign architectures, refuses unknown numbers, applies `rules`, allows the rest.
 
     Numbers above `last_known` include the whole x32 table (bit 30), which therefore needs no rule of its own.
-    Only the low half of an argument is compared: the kernel truncates these arguments to 32 bits before it
+    Only the low half of a number is compared: the kernel truncates these arguments to 32 bits before it
     looks at them, so a comparison of all 64 would be walked around with a high bit.
     """
     program = [
@@ -93,6 +102,10 @@ def _test(test: Test, rest: int) -> list[bytes]:
     load = _instruction(LOAD_WORD, ARGUMENTS_OFFSET + 8 * test.argument)
     if isinstance(test, HasBits):
         return [load, _instruction(JUMP_SET, test.mask, 0, rest)]
+    if isinstance(test, IsGiven):
+        high = _instruction(LOAD_WORD, ARGUMENTS_OFFSET + 8 * test.argument + 4)
+        any_bit = 0xFFFFFFFF
+        return [load, _instruction(JUMP_SET, any_bit, 2, 0), high, _instruction(JUMP_SET, any_bit, 0, rest)]
     count = len(test.values)
     jumps = []
     for index, value in enumerate(test.values):

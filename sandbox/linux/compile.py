@@ -20,6 +20,10 @@ ROOT_SIZE_BYTES = 64 << 20
 ROOT_INODES = 16384
 SHARED_MEMORY_MODE = 0o1777
 
+NO_CORE_BYTES = 1
+"""A core would be written on the host: as a file if the limit allows it, which is none below a page; by the
+host's handler at every limit but this one, 0 included. Source: `do_coredump` in fs/coredump.c of Linux."""
+
 _NAMESPACES = (
     c.CLONE_NEWUSER | c.CLONE_NEWNS | c.CLONE_NEWPID | c.CLONE_NEWIPC | c.CLONE_NEWUTS | c.CLONE_NEWCGROUP
 )
@@ -132,9 +136,12 @@ def outside_limits(limits: Limits) -> dict[str, Any]:
 
 
 def resource_limits(limits: Limits) -> tuple[tuple[int, int], ...]:
-    """No core dumps: one would be written on the host by the host's handler. Then what the policy names."""
+    """No core dumps, then what the policy names."""
     named = ((number, getattr(limits, name)) for name, number in _LIMITS.items())
-    return ((c.RLIMIT_CORE, 0), *((number, int(value)) for number, value in named if value is not None))
+    return (
+        (c.RLIMIT_CORE, NO_CORE_BYTES),
+        *((number, int(value)) for number, value in named if value is not None),
+    )
 
 
 def _mount(policy: Policy, index: int, mount: Mount) -> Iterator[op.Operation]:

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PLAN_VERSION = 6
+PLAN_VERSION = 7
 """Of the plan's layout; a stored plan of another version must be compiled again."""
 
 

@@ -58,7 +58,6 @@ _FURTHER = {
         "setxattr": 5,
         "shmat": 196,
         "shmget": 194,
-        "socketpair": 199,
     },
 }
 """Source: arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h."""

@@ -15,6 +15,12 @@ Decisions that a reader would question:
 * Leases and delegations (`F_SETLEASE`, `F_SETDELEG`) cannot be had: whoever opens the file on the host waits
   for the holder for 45 seconds (`/proc/sys/fs/lease-break-time`), again and again, and reading a file of the
   caller's is all that it takes. What serves files to other machines does without when it gets none.
+* The limit of core dumps stays what the sandbox makes it, and setting it seems to work: programs that hold
+  secrets set it to 0 and give up where they cannot. At 0 the kernel would start the host's handler all the
+  same, as root and fed by the payload; 1 is the one value at which it does not.
+* Of the protocols over IP those that programs use can be had. For others (SCTP, DCCP, L2TP, SMC) the kernel
+  loads a module as soon as anybody asks, and so it does for pairs of other families' sockets. TLS in the
+  kernel (`TCP_ULP`) has a history, too; TLS libraries do it themselves when it is refused.
 * Set-user-id and set-group-id bits cannot be created: a file in a writable bind would carry them on the
   host, where the sandbox's `nosuid` no longer covers it.
 """
@@ -25,7 +31,7 @@ import errno
 
 from sandbox.errors import UnsupportedError
 from sandbox.linux import constants as c
-from sandbox.linux.bpf import HasBits, IsNoneOf, IsOneOf, Rule, Test, assemble
+from sandbox.linux.bpf import HasBits, IsGiven, IsNoneOf, IsOneOf, Rule, Test, assemble
 from sandbox.linux.numbers import LAST_KNOWN, TABLES
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -57,6 +63,12 @@ ABSENT = ("clone3", "openat2", "io_uring_setup", "io_uring_enter", "io_uring_reg
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16  # linux/socket.h
 NETLINK_ROUTE = 0  # linux/netlink.h
+IP_PROTOCOLS = (0, 1, 6, 17, 58, 255, 262)
+"""The family's own choice, ICMP, TCP, UDP, ICMPv6, raw (which takes a capability) and MPTCP.
+
+Source: linux/in.h, linux/in6.h.
+"""
+SOL_TCP, TCP_ULP = 6, 31  # linux/tcp.h
 SET_ID_BITS = 0o6000  # S_ISUID | S_ISGID of linux/stat.h
 CREATES = 0o100 | 0o20000000  # O_CREAT | __O_TMPFILE of asm-generic/fcntl.h
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0x40000, 0xFFFFFFFF)
@@ -69,6 +81,11 @@ CONDITIONAL: tuple[tuple[str, int, tuple[Test, ...]], ...] = (
     ("fcntl", errno.EPERM, (IsOneOf(1, (c.F_SETLEASE, c.F_SETDELEG)),)),
     ("socket", errno.EAFNOSUPPORT, (IsNoneOf(0, (AF_UNIX, AF_INET, AF_INET6, AF_NETLINK)),)),
     ("socket", errno.EPROTONOSUPPORT, (IsOneOf(0, (AF_NETLINK,)), IsNoneOf(2, (NETLINK_ROUTE,)))),
+    ("socket", errno.EPROTONOSUPPORT, (IsOneOf(0, (AF_INET, AF_INET6)), IsNoneOf(2, IP_PROTOCOLS))),
+    ("socketpair", errno.EAFNOSUPPORT, (IsNoneOf(0, (AF_UNIX,)),)),
+    ("setsockopt", errno.ENOPROTOOPT, (IsOneOf(1, (SOL_TCP,)), IsOneOf(2, (TCP_ULP,)))),
+    ("setrlimit", 0, (IsOneOf(0, (c.RLIMIT_CORE,)),)),
+    ("prlimit64", 0, (IsOneOf(1, (c.RLIMIT_CORE,)), IsGiven(2))),
     ("personality", errno.EPERM, (IsNoneOf(0, PERSONALITIES),)),
     ("chmod", errno.EPERM, (HasBits(1, SET_ID_BITS),)),
     ("fchmod", errno.EPERM, (HasBits(1, SET_ID_BITS),)),

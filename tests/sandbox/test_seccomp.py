@@ -96,6 +96,37 @@ def test_socket_families(machine: str, family: int) -> None:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
+def test_pairs_are_of_unix_sockets_alone(machine: str) -> None:
+    assert call(machine, "socketpair", 1, 1, 0) == 0
+    for family in (2, 10, 16, 30, 1 << 32 | 30):
+        assert call(machine, "socketpair", family, 1, 0) == errno.EAFNOSUPPORT
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("family", [2, 10])
+def test_protocols_over_ip_are_those_in_use(machine: str, family: int) -> None:
+    for protocol in (0, 6, 17, 262):
+        assert call(machine, "socket", family, 1, protocol) == 0
+    for protocol in (33, 115, 132, 136, 256, 1 << 32 | 132):  # DCCP, L2TP, SCTP, UDP-Lite, SMC.
+        assert call(machine, "socket", family, 1, protocol) == errno.EPROTONOSUPPORT
+    assert call(machine, "setsockopt", 3, 6, 31) == errno.ENOPROTOOPT
+    assert call(machine, "setsockopt", 3, 6, 1) == call(machine, "setsockopt", 3, 1, 31) == 0
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_the_limit_of_core_dumps_is_read_and_seems_to_be_set(machine: str) -> None:
+    program, architecture = seccomp.program(machine), seccomp.ARCHITECTURES[machine]
+    numbers = TABLES[machine]
+    for pointer in (0x7FFF0000_1000, 0x1_0000_0000, 0x1000):
+        for core in (4, 1 << 32 | 4):
+            assert verdict(program, architecture, numbers["prlimit64"], 0, core, pointer, 0) == bpf.ERRNO
+            assert verdict(program, architecture, numbers["setrlimit"], core, pointer) == bpf.ERRNO
+        assert verdict(program, architecture, numbers["prlimit64"], 0, 7, pointer, 0) == bpf.ALLOW
+        assert verdict(program, architecture, numbers["setrlimit"], 7, pointer) == bpf.ALLOW
+    assert verdict(program, architecture, numbers["prlimit64"], 0, 4, 0, 0x1000) == bpf.ALLOW
+
+
+@pytest.mark.parametrize("machine", MACHINES)
 def test_netlink_reads_routes_and_nothing_else(machine: str) -> None:
     assert call(machine, "socket", 16, 3, 0) == 0
     for protocol in range(1, 23):

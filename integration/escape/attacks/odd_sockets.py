@@ -1,6 +1,7 @@
 """Make sockets of rare families: the hypervisor's, raw packets, kernel interfaces with a history.
 
-Source: vsock(7), packet(7), netlink(7); CVE-2021-43267 (TIPC), CVE-2022-27666, the AF_ALG and AF_XDP bugs.
+Source: vsock(7), packet(7), netlink(7); CVE-2021-43267 (TIPC), CVE-2022-27666, the AF_ALG and AF_XDP bugs;
+CVE-2019-8956 (SCTP), CVE-2017-6074 (DCCP), CVE-2023-0461 (TCP_ULP).
 """
 
 import socket
@@ -35,6 +36,15 @@ def inside():
         denied(f"AF_{name}, datagrams", lambda number=number: call("socket", number, 2, 0))
     denied("AF_VSOCK with high bits", lambda: call("socket", 40 | 1 << 32, 1, 0))
     denied("AF_TIPC pair", lambda: socket.socketpair(30, socket.SOCK_STREAM))
+    for name, (kind, number) in {
+        "SCTP": (1, 132),
+        "DCCP": (6, 33),
+        "L2TP": (2, 115),
+        "UDP-Lite": (2, 136),
+        "SMC": (1, 256),
+    }.items():
+        denied(f"{name} over IP", lambda kind=kind, number=number: call("socket", 2, kind, number))
+    denied("TLS in the kernel", lambda: socket.socket().setsockopt(6, 31, b"tls"))
     for name, number in {
         "AUDIT": 9,
         "KOBJECT_UEVENT": 15,
