@@ -134,7 +134,7 @@ def normal_name(text: str) -> str:
 
     Raises: ConfigurationError: it is none.
     """
-    if not _NAME.fullmatch(text) or len(text) > 64:
+    if not _is_name(text):
         raise ConfigurationError(
             f"`{text}` is not the name of a plugin",
             reference="malformed-plugin-name",
@@ -173,14 +173,34 @@ def find(name: str, where: SearchPath) -> Found:
     )
 
 
+def find_at(path: Path) -> NativeFound:
+    """Return the plugin that a file is.
+
+    Raises:
+        PluginError: it is not there, is not named as a plugin is, or cannot be read.
+    """
+    if not path.exists():
+        raise PluginError(f"`{path}` does not exist", reference="plugin-missing")
+    if not _is_library(path):
+        raise PluginError(
+            f"`{path}` is not named as a plugin is",
+            reference="plugin-misnamed",
+            hint=f"call it `pypm_NAME{SUFFIXES[0]}`, NAME in lower case and with `_` for `-`",
+        )
+    name = normal_name(path.stem.removeprefix("pypm_"))
+    content = _read(name, path)
+    if content is None:
+        raise PluginError(f"`{path}` does not exist", reference="plugin-missing")
+    return NativeFound(name=name, path=path, content=content, sha256=sha256_hex(content))
+
+
 def find_all(where: SearchPath) -> tuple[Found, ...]:
     """Return every plugin that `find` could return, sorted by name."""
     names: set[str] = set()
     for folder in where.folders:
         for path in folder.iterdir() if folder.is_dir() else ():
-            stem = path.stem.removeprefix("pypm_")
-            if path.name.startswith("pypm_") and path.suffix in SUFFIXES and _NAME.fullmatch(stem):
-                names.add(stem.replace("_", "-"))
+            if _is_library(path):
+                names.add(normal_name(path.stem.removeprefix("pypm_")))
     for path in where.sources.iterdir() if where.sources is not None and where.sources.is_dir() else ():
         if _NAME.fullmatch(path.name) and (path / f"{path.name}.c").is_file():
             names.add(path.name.replace("_", "-"))
@@ -193,6 +213,16 @@ def candidates(name: str, where: SearchPath) -> tuple[Path, ...]:
     libraries = (folder / file for folder in where.folders for file in _file_names(normal_name(name)))
     sources = () if where.sources is None else _source_files(normal_name(name), where.sources)
     return (*libraries, *sources)
+
+
+def _is_library(path: Path) -> bool:
+    """Whether a file is named as a plugin is."""
+    name = path.stem.removeprefix("pypm_")
+    return path.name.startswith("pypm_") and path.suffix in SUFFIXES and _is_name(name)
+
+
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None and len(text) <= 64
 
 
 def _file_names(name: str) -> tuple[str, ...]:

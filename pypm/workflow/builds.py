@@ -169,12 +169,12 @@ class Builder:
     def metadata(self, candidate: Candidate, place: Path) -> bytes:
         """Return the core metadata of a folder or sdist. Implements `index.metadata.BuildMetadata`."""
         from pypm.build.frontend import build_metadata
-        from pypm.index.direct import UNKNOWN_VERSION
 
-        is_known = candidate.version != UNKNOWN_VERSION
-        subject = f"{candidate.name} {candidate.version}" if is_known else candidate.name
+        package = _package_of_source(candidate, place)
+        subject = f"{package.name} {package.version or ''}".strip()
+        self._supply.context.stages.pre_metadata(package)
         with self._source(place, subject) as source:
-            identity = _tree_identity(source) if place.is_dir() else sha256_file(place)
+            identity = _tree_identity(source) if package.sha256 is None else Sha256(package.sha256)
             environment = self._requirements(source, identity)
             with self._supply.context.reporter.task("Preparing", subject, unit="lines") as task:
                 return build_metadata(source, self._workbench(environment, task.say))
@@ -392,6 +392,23 @@ class Builder:
 
 def _is_editable(pick: Pick) -> bool:
     return isinstance(pick.package.source, PathSource) and pick.package.source.editable
+
+
+def _package_of_source(candidate: Candidate, place: Path) -> Package:
+    """Return what plugins are told of a folder or an sdist that tells its metadata by a build."""
+    from pypm.index.direct import UNKNOWN_VERSION
+
+    if place.is_dir():
+        is_known = candidate.version != UNKNOWN_VERSION
+        return Package(name=candidate.name, version=str(candidate.version) if is_known else None)
+    return Package(
+        name=candidate.name,
+        version=str(candidate.version),
+        artifact=place.name,
+        sha256=sha256_file(place),
+        path=str(place),
+        size_bytes=place.stat().st_size,
+    )
 
 
 def _key_of_tree(source: SourceTree, environment: Environment, *, editable: bool) -> Sha256:

@@ -12,7 +12,7 @@ from pypm.errors import ConfigurationError, IntegrityError, PluginError, PypmErr
 from pypm.isolation import isolation_errors
 from pypm.model.lock import Lock
 from pypm.plugins.descriptor import Descriptor, inspect
-from pypm.plugins.found import Found, SearchPath, find, find_all
+from pypm.plugins.found import Found, SearchPath, find, find_all, find_at
 from pypm.plugins.permissions import allow, withheld
 from pypm.plugins.settings import Enabled
 from pypm.plugins.trust import Trust, read_trust, remember, token_of
@@ -99,14 +99,15 @@ def _listed_plugin(context: Context, enabled: Enabled, lock: Lock | None, trust:
 def check_plugin(context: Context, name: str, lock: Lock | None) -> Checked:
     """Load a plugin where it can do nothing, and compare what it wants with what the project grants.
 
+    `name` is its name, or the path of its file.
+
     Raises:
         PluginError: it is missing, cannot be loaded or is malformed.
         IsolationError: the sandbox could not be made.
     """
     enabled: Enabled | None = None
-    if os.sep in name:
-        path = Path(name).absolute()
-        found: Found = find(path.stem.removeprefix("pypm_"), SearchPath(folders=(path.parent,)))
+    if os.sep in name or "." in name:
+        found: Found = find_at(Path(name).absolute())
     else:
         enabled = _enabled(context, name)
         there = find(name, places(context)) if enabled is None else find_enabled(context, enabled, lock)
@@ -131,11 +132,20 @@ def check_plugin(context: Context, name: str, lock: Lock | None) -> Checked:
 def build_plugins(context: Context, names: Sequence[str]) -> tuple[str, ...]:
     """Build plugins that come with pypm ahead of their first use; all of them without names.
 
-    Raises: PluginError: there is no such plugin, it comes as no sources, or it could not be built.
+    Raises: PluginError: none of this name comes with pypm, or it could not be built.
     """
     where = SearchPath(sources=places(context).sources)
     around = surroundings(context)
-    found = [find(name, where) for name in names] or find_all(where)
+    shipped = {item.name: item for item in find_all(where)}
+    unknown = [name for name in names if name not in shipped]
+    if unknown:
+        listed = " and ".join(f"`{name}`" for name in shipped)
+        raise PluginError(
+            f"no plugin `{unknown[0]}` comes with pypm",
+            reference="plugin-not-shipped",
+            hint=f"those that do are {listed}",
+        )
+    found = [shipped[name] for name in names] or tuple(shipped.values())
     loadables(context, found, around)
     return tuple(item.name for item in found)
 

@@ -186,6 +186,14 @@ class PluginStages(Stages):
         if self.wants(Stage.POST_FETCH):
             self._call(self._told(Stage.POST_FETCH, [archive_package(file, archive)], None))
 
+    def pre_metadata(self, package: Package) -> None:
+        """Before a build tells the metadata of a version that a lock looks at. Any thread may call it.
+
+        It is a `pre-build`, for the code of a backend is about to run. No wheel stays: no `post-build` comes.
+        """
+        if self.wants(Stage.PRE_BUILD):
+            self._call(self._told(Stage.PRE_BUILD, [package], None))
+
     # Artifacts -------------------------------------------------------------------------------------------
 
     def fetching(

@@ -103,6 +103,9 @@ class Stages:
     def post_fetch(self, file: IndexFile, archive: Path) -> None:
         """An archive that a lock needs is here, and not unpacked."""
 
+    def pre_metadata(self, package: Package) -> None:
+        """Before a build tells the metadata of a version that a lock looks at."""
+
     def fetching(
         self, picks: Sequence[Pick], known_url: Callable[[Pick], str | None], arrived: Callable[[Path], None]
     ) -> None:

@@ -84,9 +84,48 @@ def test_new_writes_over_nothing(here: Path, capsys: pytest.CaptureFixture[str])
     (here / "x").mkdir()
     (here / "x" / "kept").touch()
     assert main(["plugin", "new", "x"]) == 2
-    assert main(["plugin", "new", "../x"]) == 1
+    assert main(["plugin", "new", "new-one", "x"]) == 2
     assert main(["plugin", "check", "nothing"]) == 1
     assert "the plugin `nothing` is not installed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["../x", "Big", "bad name", "a--b", "1st", "a" * 65])
+@pytest.mark.parametrize("what", ["new", "check", "trust", "build"])
+def test_what_cannot_be_a_name_is_a_usage_error(
+    here: Path, capsys: pytest.CaptureFixture[str], what: str, name: str
+) -> None:
+    use(here, "")
+    before = sorted(here.rglob("*"))
+    if (what, name) == ("check", "../x"):
+        assert main(["plugin", what, name]) == 1, "a path"
+        return
+    assert main(["plugin", what, name]) == 2
+    assert f"error: `{name}` is not the name of a plugin\nhint: use lower-case" in capsys.readouterr().err
+    assert sorted(here.rglob("*")) == before
+
+
+def test_a_path_that_leads_to_no_plugin_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "other.so").touch()
+    for path, said in (
+        ("./pypm_x.so", f"`{here / 'pypm_x.so'}` does not exist"),
+        ("./other.so", f"`{here / 'other.so'}` is not named as a plugin is"),
+        ("other.so", f"`{here / 'other.so'}` is not named as a plugin is"),
+        ("./plugins", f"`{here / 'plugins'}` is not named as a plugin is"),
+    ):
+        assert main(["plugin", "check", path]) == 1
+        assert f"error: {said}" in capsys.readouterr().err
+    (here / "pypm_X.so").touch()
+    assert main(["plugin", "check", "./pypm_X.so"]) == 1
+    assert "is not named as a plugin is" in capsys.readouterr().err
+
+
+def test_only_pypms_own_plugins_can_be_built(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    use(here, "")
+    assert main(["plugin", "build", "nothing"]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "error: no plugin `nothing` comes with pypm\nhint: those that do are `auditwheel` and `s3cache`\n"
+    )
 
 
 def test_the_canary_pins_the_plugins_as_they_are() -> None:
@@ -116,7 +155,6 @@ def test_plugins_of_pypms_own_are_built_in_the_sandbox_once(
     kept.write_bytes(kept.read_bytes()[:-1])
     assert main(["plugin", "build", "auditwheel"]) == 0
     assert "Building the plugin auditwheel\n" in capsys.readouterr().err, "half a file is no library"
-    assert main(["plugin", "build", "nothing"]) == 1
 
 
 @needs_compiler

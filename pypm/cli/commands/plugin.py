@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,8 @@ def check(invocation: Invocation, name: str, as_json: bool) -> int:
     """
     from pypm.workflow.plugin_commands import check_plugin
 
+    if os.sep not in name and "." not in name:
+        name = _typed(name)
     with invocation.context() as context:
         checked = check_plugin(context, name, _lock(context))
     facts = _facts(checked)
@@ -91,6 +94,7 @@ def trust(invocation: Invocation, name: str, show: bool, withdraw: bool, yes: bo
     """
     from pypm.workflow.plugin_commands import consent_about, give_consent, withdraw_consent
 
+    name = _typed(name)
     with invocation.context() as context:
         if withdraw:
             withdraw_consent(context, name)
@@ -119,8 +123,9 @@ def build(invocation: Invocation, names: tuple[str, ...]) -> None:
     """
     from pypm.workflow.plugin_commands import build_plugins
 
+    wanted = [_typed(name) for name in names]
     with invocation.context() as context:
-        for name in build_plugins(context, names):
+        for name in build_plugins(context, wanted):
             invocation.console.step("Built", f"the plugin `{name}`")
 
 
@@ -132,8 +137,22 @@ def new(invocation: Invocation, name: str, folder: Path | None) -> None:
     """Write the C source of a plugin, its Makefile and its test to FOLDER (NAME by default)."""
     from pypm.plugins.scaffold import scaffold
 
-    for path in scaffold(name, Path(name) if folder is None else folder):
+    for path in scaffold(_typed(name), Path(name) if folder is None else folder):
         invocation.console.step("Wrote", str(path))
+
+
+def _typed(name: str) -> str:
+    """Return a plugin's name as pypm spells it.
+
+    Raises: UsageError: it cannot be one.
+    """
+    from pypm.errors import ConfigurationError, UsageError
+    from pypm.plugins.found import normal_name
+
+    try:
+        return normal_name(name)
+    except ConfigurationError as error:
+        raise UsageError(error.message, reference=error.reference, hint=error.hint) from error
 
 
 def _lock(context: Context) -> Lock | None:
