@@ -11,7 +11,7 @@ import time
 
 from sandbox import codes, signals
 from sandbox.errors import SetupError
-from sandbox.linux import guard, init, keeper, report, syscalls
+from sandbox.linux import guard, init, keeper, report, streams, syscalls
 from sandbox.linux.context import PLAN_VERSION, Context
 
 TYPE_CHECKING = False
@@ -150,6 +150,7 @@ def run_plan(plan: Plan, request: Request) -> Outcome:
         message = "the prepared plan was made by another version or for another machine"
         raise SetupError(message, stage="plan", hint="prepare the policy again")
     mask = signals.block()
+    found = streams.flags((0, 1, 2, *request.keep))
     try:
         records, told = os.pipe()
         kept = keeper.Keeper(plan["placeholders"])
@@ -161,6 +162,7 @@ def run_plan(plan: Plan, request: Request) -> Outcome:
             kept.close()
             os.close(records)
     finally:
+        streams.put_back(found)
         signals.restore(mask)
 
 

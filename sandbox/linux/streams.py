@@ -19,6 +19,28 @@ from sandbox.linux.context import Context, fail
 _NAMES = {0: "standard input", 1: "standard output", 2: "standard error"}
 
 
+def flags(descriptors: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """(descriptor, status flags) of those that are open."""
+    found = []
+    for descriptor in descriptors:
+        try:
+            found.append((descriptor, syscalls.status_flags(descriptor)))
+        except OSError:
+            continue  # Closed by the caller.
+    return tuple(found)
+
+
+def put_back(found: tuple[tuple[int, int], ...]) -> None:
+    """Set the status flags as they were found.
+
+    They belong to the stream and not to the process: whoever else has it open would be told to try again
+    (`O_NONBLOCK`), or would write over what it meant to append to.
+    """
+    for descriptor, was in found:
+        if syscalls.status_flags(descriptor) != was:
+            syscalls.set_status_flags(descriptor, was)
+
+
 def settle(context: Context, writable: tuple[str, ...]) -> None:
     """Open again what was handed in for reading and lies below `writable`; refuse folders as streams."""
     for descriptor in (0, 1, 2, *context.keep):

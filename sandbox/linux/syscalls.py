@@ -207,6 +207,11 @@ def status_flags(descriptor: int) -> int:
     return _call("fcntl", descriptor, c.F_GETFL)
 
 
+def set_status_flags(descriptor: int, flags: int) -> None:
+    """Change what of it can be changed: appending, waiting, telling. Source: fcntl(2), F_SETFL."""
+    _call("fcntl", descriptor, c.F_SETFL, flags)
+
+
 def signal_when_readable(descriptor: int) -> None:
     """Have SIGIO sent to this process when there is something to be read. Source: fcntl(2), F_SETOWN."""
     _call("fcntl", descriptor, c.F_SETOWN, os.getpid())

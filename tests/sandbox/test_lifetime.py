@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import resource
@@ -144,6 +145,17 @@ def test_suspend_and_resume(project: Path) -> None:
 def test_wall_clock_limit() -> None:
     status = run(policy(limits=Limits(wall_clock_seconds=0.3)), Command(argv=("/bin/sleep", "60")))
     assert (status.returncode, status.timed_out, status.limit) == (124, True, "wall_clock_seconds")
+
+
+def test_the_flags_of_streams_are_put_back() -> None:
+    """They belong to whoever else has the stream open: a shell, the next command of a pipeline."""
+    script = "import fcntl, os\nfor n in (0, 1): fcntl.fcntl(n, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)"
+    ours, theirs = os.pipe()
+    before = [fcntl.fcntl(end, fcntl.F_GETFL) for end in (ours, theirs)]
+    assert run(policy(), Command(argv=python(script), stdin=ours, stdout=theirs)).returncode == 0
+    assert [fcntl.fcntl(end, fcntl.F_GETFL) for end in (ours, theirs)] == before
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_resource_limits(project: Path) -> None:
