@@ -73,7 +73,9 @@ def following(release: Iterable[int]) -> tuple[int, ...]:
 
 @cache
 def lower_bound(specifiers: SpecifierSet | None) -> Cut | None:
-    """Return the cut below which no Python is admitted; upper bounds and exclusions are not looked at.
+    """Return the cut below which no Python is admitted; upper bounds are not looked at.
+
+    Exclusions count where they raise the bound: `>=3.9, !=3.9.0, !=3.9.1` begins at 3.9.2.
 
     An upper bound in `requires-python` says what was tested when the version was released; the versions
     before it seldom have one, and honouring it makes a resolver fall back to those.
@@ -89,7 +91,27 @@ def lower_bound(specifiers: SpecifierSet | None) -> Cut | None:
             cuts.append((key, 0))
         elif specifier.operator == ">":
             cuts.append((key, 1))
-    return max(cuts, default=None)
+    bound = max(cuts, default=None)
+    return bound if bound is None else _above_exclusions(bound, specifiers)
+
+
+def _above_exclusions(bound: Cut, specifiers: SpecifierSet | None) -> Cut:
+    """Raise a bound above the releases and series that begin at it and are excluded by `!=`."""
+    excluded = [specifier.version for specifier in specifiers or () if specifier.operator == "!="]
+    series = {version.removesuffix(".*") for version in excluded if version.endswith(".*")}
+    releases = {release_key(Version(version).release) for version in excluded if not version.endswith(".*")}
+    while excluded:
+        key, side = bound
+        # Every release of Python has three numbers, so the first one behind a cut is known.
+        major, minor, micro = (*key, 0, 0)[:3]
+        first = major, minor, micro + side
+        if f"{major}.{minor}" in series:
+            bound = following(first[:2]), 0
+        elif release_key(first) in releases:
+            bound = following(first), 0
+        else:
+            break
+    return bound
 
 
 class Markers:
@@ -202,7 +224,9 @@ class Markers:
     def admits(self, requires_python: SpecifierSet) -> int:
         """Return the Pythons that a project's own `requires-python` admits, upper bounds and gaps
         included."""
-        node = TRUE
+        # The cut of the bound itself: between two releases that are excluded there is no third one.
+        bound = lower_bound(requires_python)
+        node = TRUE if bound is None else self.python_between(bound, None)
         for specifier in requires_python:
             atom = Marker(f"python_full_version {specifier.operator} '{specifier.version}'")
             node = self.diagram.conjoin(node, self.parse(atom))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Protocol
 
@@ -169,12 +169,7 @@ class UniversalSolver:
         """Choose a version, refuse some, or part the region because a version serves a part of it only."""
         package = self.packages.all[number]
         fork.next = number
-        mask = fork.engine.solution.states[number]
-        tried = 0
-        for bit in self._in_order(fork, number, mask):
-            if bit & tried:
-                continue
-            tried |= bit
+        for bit in self._usable_first(fork, number):
             candidate = self.packages.candidate(number, bit)
             refusal = self._selection.refusal(package, candidate.version, candidate.yanked)
             if refusal is not None:
@@ -184,6 +179,25 @@ class UniversalSolver:
             if parts is None or parts:
                 return parts
         return None
+
+    def _usable_first(self, fork: Fork, number: int) -> Iterator[int]:
+        """Yield the versions that are left one bit at a time, the best first.
+
+        Those come last whose wheels are all for Pythons above the region's, and that have no sdist: they are
+        an answer only where every version is like that.
+        """
+        seen, unusable = 0, []
+        ceiling = self.markers.python_ceiling(fork.region)
+        is_part = self.inputs.environment is None and ceiling is not None
+        for bit in self._in_order(fork, number, fork.engine.solution.states[number]):
+            if bit & seen:
+                continue
+            seen |= bit
+            if is_part and not self._has_files_below(self.packages.candidate(number, bit), ceiling):
+                unusable.append(bit)
+            else:
+                yield bit
+        yield from unusable
 
     def _in_order(self, fork: Fork, number: int, mask: int) -> Iterable[int]:
         """Return versions one bit at a time, the best first; some may come twice."""
@@ -257,6 +271,13 @@ class UniversalSolver:
         # Of all that the project admits, not of this region: that a release has no wheel yet for the newest
         # Python is no reason to give that Python an older release, or to find no answer.
         return self._coverage.has_python(candidate, *self._pythons)
+
+    def _has_files_below(self, candidate: Candidate, ceiling: Cut | None) -> bool:
+        """Tell whether some file serves a Python below the ceiling of a region: what is built for later ones
+        alone never will."""
+        if not candidate.wheels and not candidate.sdists:
+            return True
+        return self._coverage.has_python(candidate, self._pythons[0], ceiling)
 
     def _announce(self, fork: Fork, number: int, bit: int) -> None:
         """Announce metadata that will be wanted: this version's, and more the more often versions fail."""
