@@ -119,11 +119,12 @@ def test_a_grant_in_the_project_does_not_lead_out_of_it(scene: Scene) -> None:
     assert str(scene.home / "secrets") in binds(scene.policy(allow_read=(scene.home / "secrets",)))
 
 
-def test_rarer_protected_files_are_protected_where_they_exist(scene: Scene) -> None:
-    assert scene.root / "Jenkinsfile" in policy_facts(scene.root)
-    (scene.root / "Jenkinsfile").touch()
-    assert "Jenkinsfile" in protected(scene.policy(), scene.root)
-    assert scene.root / "Jenkinsfile" not in policy_facts(scene.root)
+@pytest.mark.parametrize("name", ["Jenkinsfile", ".devcontainer.json", "lefthook.yml", ".vimrc"])
+def test_rarer_protected_files_are_protected_where_they_exist(scene: Scene, name: str) -> None:
+    assert scene.root / name in policy_facts(scene.root)
+    (scene.root / name).touch()
+    assert name in protected(scene.policy(), scene.root)
+    assert scene.root / name not in policy_facts(scene.root)
 
 
 def test_a_folder_is_masked_by_a_folder_and_a_file_by_a_file(scene: Scene) -> None:
