@@ -37,9 +37,9 @@ def main() -> int:
         help="build the plugins with sanitizers and load these in the hosts",
     )
     parser.add_argument(
-        "--bench", type=int, default=0, help="measure this many pairs of cold machines instead"
+        "--bench", type=int, default=0, help="measure this many rounds of cold machines instead"
     )
-    for end, usual in (("index", "20:40"), ("bucket", "1000:1")):
+    for end, usual in (("index", "200:5"), ("bucket", "200:5")):
         parser.add_argument(
             f"--{end}-line",
             type=parse_shape,

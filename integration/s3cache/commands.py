@@ -8,7 +8,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,8 @@ from integration.peers import PYPM
 from integration.s3cache.server import S3Server
 from pypm.files import remove_tree
 
+INDEX, BUCKET, OTHER, AGAIN = "index", "bucket", "bucket, other pypm", "index again"
+"""What fills a cold machine."""
 NONE: Mapping[str, str] = MappingProxyType({})
 _TOOK = re.compile(r"Took (\d+) of (\d+) artifacts? from `s3cache`")
 _STORED = re.compile(r"artifacts stored in `wheels`: (\d+)")
@@ -109,16 +111,26 @@ class Project:
 
 
 def cold_machines(
-    project: Project, server: S3Server, endpoint: str, beside: Path | None
+    project: Project, server: S3Server, endpoint: str, beside: Path | None, *, backwards: bool
 ) -> dict[str, Synced]:
     """Sync machines with an empty cache, one after the other: from the index alone, and from a full bucket.
 
-    `beside` is another pypm that fills one more machine from the bucket.
+    The one of the bucket comes between two of the index, so that a machine that slows down meanwhile slows
+    both sides alike, and the two tell what the same work takes twice. `beside` is another pypm that fills one
+    more machine from the bucket; `backwards` turns the order around.
     """
-    done = {"index": project.sync("index", None), "bucket": project.sync("bucket", server, endpoint=endpoint)}
+    ways: dict[str, Callable[[], Synced]] = {
+        INDEX: lambda: project.sync(INDEX, None),
+        BUCKET: lambda: project.sync(BUCKET, server, endpoint=endpoint),
+    }
     if beside is not None:
-        done["bucket, other pypm"] = replace(project, pypm=beside).sync("other", server, endpoint=endpoint)
-    project.forget("index", "bucket", "other")
+        other = replace(project, pypm=beside)
+        ways[OTHER] = lambda: other.sync(OTHER, server, endpoint=endpoint)
+    ways[AGAIN] = lambda: project.sync(AGAIN, None)
+    done: dict[str, Synced] = {}
+    for name in reversed(ways) if backwards else ways:
+        done[name] = ways[name]()
+        project.forget(name)
     assert len({one.digest for one in done.values()}) == 1, "the same environment either way"
     return done
 

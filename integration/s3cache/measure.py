@@ -1,21 +1,22 @@
 """Cold machines filled from a bucket beside ones that are filled from the index, over lines like real ones.
 
 The index is a mirror on this machine with the wheels of the server's environment; it and the bucket lie
-behind lines of a given bandwidth and latency (`line.py`).
+behind lines of a given bandwidth and latency (`line.py`). Every round fills one machine from the bucket
+between two that are filled from the index: the differences within rounds are what counts, and how far the two
+from the index lie apart is the noise that they stand against.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, quantiles
 
 import tomli
 
-from integration.s3cache.commands import Project, cold_machines
+from integration.s3cache.commands import AGAIN, INDEX, Project, Synced, cold_machines
 from integration.s3cache.line import Line, Shape
 from integration.s3cache.machine import Artifact
 from integration.s3cache.server import S3Server
@@ -44,15 +45,47 @@ def measure(plan: Plan, server: S3Server) -> None:
     size = sum(server.sizes().values())
     print(f"{first.stored} wheels, {size / 1e6:.1f} MB; seconds of `pypm sync` with an empty cache")
     print(f"index {plan.index_line}; bucket {plan.bucket_line}", flush=True)
-    seconds: dict[str, list[float]] = defaultdict(list)
+    rounds: list[Mapping[str, Synced]] = []
     with _lines(plan, server) as (project, endpoint):
-        for _ in range(plan.rounds):
-            for name, one in cold_machines(project, server, endpoint, plan.beside).items():
-                assert one.from_bucket == (0 if name == "index" else first.stored), one.said
-                seconds[name].append(one.seconds)
+        for number in range(plan.rounds):
+            done = cold_machines(project, server, endpoint, plan.beside, backwards=number % 2 == 1)
+            for name, one in done.items():
+                assert one.from_bucket == (0 if name in (INDEX, AGAIN) else first.stored), one.said
                 print(f"  {name} {one.seconds:.2f} ({one.cpu_seconds:.2f} of processors)", flush=True)
-    told = (f"{name} {median(values):.2f} ({min(values):.2f})" for name, values in seconds.items())
-    print(f"  median (least): {', '.join(told)}", flush=True)
+            rounds.append(done)
+    for what, value in (("seconds", _seconds), ("of processors", _cpu_seconds)):
+        for line in summary([{name: value(one) for name, one in done.items()} for done in rounds]):
+            print(f"  {what}: {line}", flush=True)
+
+
+def summary(rounds: Sequence[Mapping[str, float]]) -> tuple[str, ...]:
+    """Return the medians of all ways, and the differences of each to the index within rounds.
+
+    `rounds` hold a value for each way. The last line is the noise: the same work twice in a round.
+    """
+    both = [mean((one[INDEX], one[AGAIN])) for one in rounds]
+    ways = [name for name in rounds[0] if name not in (INDEX, AGAIN)]
+    lines = [f"index {median(both):.2f}"]
+    for name in sorted(ways):
+        values = [one[name] for one in rounds]
+        differences = [value - index for value, index in zip(values, both, strict=True)]
+        lines.append(f"{name} {median(values):.2f}, to the index {_spread(differences)}")
+    lines.append(f"noise, index to index {_spread([one[AGAIN] - one[INDEX] for one in rounds])}")
+    return tuple(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Return median and quartiles."""
+    low, middle, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+    return f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def _seconds(one: Synced) -> float:
+    return one.seconds
+
+
+def _cpu_seconds(one: Synced) -> float:
+    return one.cpu_seconds
 
 
 class _Mirror(IndexServer):

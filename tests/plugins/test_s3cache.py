@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from integration.peers import CHECKOUT
+from integration.s3cache.measure import summary
 from pypm.isolation.options import HostPort
 from pypm.plugins.descriptor import inspect
 from pypm.plugins.inside.context import Package, Stage
@@ -599,6 +600,20 @@ def test_the_harness_of_the_shared_cache_starts() -> None:
     told = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stderr
     assert "--sanitize" in told.stdout
+
+
+def test_the_harness_takes_differences_within_rounds() -> None:
+    # The machine gets slower from round to round, and within each.
+    rounds = [
+        {"index": 10.0 + drift, "bucket": 8.0 + drift, "index again": 10.5 + drift}
+        for drift in (0, 20, 5, 40)
+    ]
+    assert summary(rounds) == (
+        "index 22.75",
+        "bucket 20.50, to the index -2.25 (-2.25 to -2.25)",
+        "noise, index to index +0.50 (+0.50 to +0.50)",
+    )
+    assert summary(rounds[:1])[1] == "bucket 8.00, to the index -2.25 (-2.25 to -2.25)"
 
 
 # In its sandbox -----------------------------------------------------------------------------------------
