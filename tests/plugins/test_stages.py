@@ -193,6 +193,15 @@ def test_every_stage_in_its_order_with_its_data(place: Place) -> None:
     assert place.told("sync", "--dry-run") == place.told("run", "--explain", "true")[1:] == []
 
 
+def test_a_shell_has_the_stages_of_a_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELL", "/bin/sh")
+    place.project("", "b")
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        told = stages(place.told("shell"))
+    assert told == ["pre-lock", "post-lock", "pre-sync", "pre-fetch", "post-fetch", "pre-run", "post-run"]
+
+
 @pytest.mark.parametrize("stage", ["pre-lock", "pre-fetch", "post-fetch", "pre-install", "pre-run"])
 def test_a_refusal_ends_the_command_and_is_met_again(place: Place, stage: str) -> None:
     place.project(f'at = "{stage}"')
