@@ -39,16 +39,37 @@ pytestmark = [
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plugin as a program under AddressSanitizer and UndefinedBehaviorSanitizer."""
     program = tmp_path_factory.mktemp("s3cache") / "s3cache"
+    return _sanitized(program, SOURCES / "s3_driver.c", *sorted((NATIVE / "s3cache").glob("*.c")))
+
+
+def _sanitized(program: Path, *sources: Path) -> Path:
     sanitizers = ["-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    argv = ["cc", "-std=c99", *sanitizers, "-Wall", "-Wextra", "-Werror", f"-I{HEADERS}", "-o", str(program)]
-    sources = sorted(str(path) for path in (NATIVE / "s3cache").glob("*.c"))
-    done = subprocess.run(
-        [*argv, str(SOURCES / "s3_driver.c"), *sources, "-lcurl"], capture_output=True, check=False
-    )
+    flags = [
+        "-std=c99",
+        *sanitizers,
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-I{HEADERS}",
+        f"-I{NATIVE / 's3cache'}",
+    ]
+    argv = ["cc", *flags, "-o", str(program), *map(str, sources), "-lcurl"]
+    done = subprocess.run(argv, capture_output=True, check=False)
     if done.returncode != 0 and b"san" in done.stderr and b"cannot find" in done.stderr:
         pytest.skip("this compiler has no sanitizers")
     assert done.returncode == 0, done.stderr.decode()
     return program
+
+
+@pytest.mark.parametrize("how", [(), ("portable",)])
+def test_hashes_are_those_of_the_standard_library(tmp_path: Path, how: tuple[str, ...]) -> None:
+    driver = _sanitized(tmp_path / "sha256", SOURCES / "sha256_driver.c", NATIVE / "s3cache" / "sha256.c")
+    for size_bytes in (0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1000, 70_003):
+        content = hashlib.shake_128(b"any").digest(size_bytes)
+        for piece_bytes in (1, 63, 64, 65, 16 << 10):
+            argv = [str(driver), str(piece_bytes), *how]
+            told = subprocess.run(argv, input=content, capture_output=True, check=True)
+            assert told.stdout.decode().strip() == hashlib.sha256(content).hexdigest()
 
 
 @dataclass

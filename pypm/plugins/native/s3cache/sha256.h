@@ -19,6 +19,8 @@ typedef struct sha256_state {
     unsigned char block[64];
     size_t block_used;
     uint64_t total_bytes;
+    /* Whether the processor has instructions for it. */
+    int by_instructions;
 } sha256_state;
 
 void sha256_begin(sha256_state *state);
