@@ -260,7 +260,7 @@ def test_a_git_address_that_is_none(place: Place) -> None:
 
 
 def test_check_tells_a_lock_that_would_change(place: Place) -> None:
-    assert place.pypm("lock", "--check") == 1
+    place.fails("lock", "--check", code=1, says="error: `pypm.lock` would change", hints="run `pypm lock`")
     assert not place.lock.exists()
     assert place.pypm("lock") == 0
     assert place.pypm("lock", "--check") == 0
@@ -268,7 +268,10 @@ def test_check_tells_a_lock_that_would_change(place: Place) -> None:
     before = place.state()
     assert place.pypm("lock", "--check") == 1
     assert "~ a 2.0 -> 1.0" in place.told
+    assert "warning:" not in place.told
     assert place.state() == before
+    assert place.pypm("-q", "lock", "--check") == 1
+    assert "error: `pypm.lock` would change" in place.told
 
 
 def edited(text: str) -> str:

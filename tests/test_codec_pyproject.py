@@ -253,6 +253,8 @@ cache-dir = "/x"
         ('[tool.pypm]\nenvironments = ["os = 1"]', "is not a marker"),
         ('[tool.pypm]\nresolution = "lowets"', "did you mean `lowest`?"),
         ('[tool.pypm]\nno-build = "yes"', "`tool.pypm.no-build`: must be `true` or `false`, not text"),
+        ("[tool.pypm.build-dependencies]", "`tool.pypm.build-dependencies`: unknown key"),
+        ("[tool.pypm.audit]", "`tool.pypm.audit`: unknown key"),
         ('[tool.pypm]\nexclude-newer = "soon"', "neither a date"),
         ("[tool.pypm]\nexclude-newer = 7", "must be a date"),
         ('[tool.pypm]\nconstraints = ["a[b]<1"]', "cannot ask for extras"),

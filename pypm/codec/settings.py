@@ -25,7 +25,7 @@ _RESOLUTION_KEYS = (
     "resolution", "prerelease", "exclude-newer", "exclude-newer-package", "no-build", "no-build-package",
     "no-binary", "no-binary-package",
 )  # fmt: skip
-_OTHER_ROOMS_KEYS = ("allow-startup-code", "audit", "build-dependencies", "plugins", "signing", "workspace")
+_OTHER_ROOMS_KEYS = ("allow-startup-code", "plugins", "signing", "workspace")
 _OWN_KEYS = ("default-groups", "index", "package", "sandbox", "sources")
 KEYS = (*_RESOLUTION_KEYS, *_OTHER_ROOMS_KEYS, *_OWN_KEYS)
 """Everything that `[tool.pypm]` may hold."""

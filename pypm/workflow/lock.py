@@ -92,9 +92,7 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
     reporter.step("Resolved", f"{count} package{'' if count == 1 else 's'} in {seconds:.2f} s")
     for change in changes:
         reporter.change(change.sign, str(change))
-    if request.check and changed:
-        reporter.warn(f"`{LOCK_FILE}` would change", hint="run `pypm lock` and commit the result")
-    elif request.writes:
+    if request.writes:
         _write(context, request, after, content, changed=changed)
         context.stages.call(Stage.POST_LOCK, locked_packages(after))
     return LockOutcome(lock=after, changes=changes, changed=changed)

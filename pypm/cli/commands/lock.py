@@ -9,6 +9,8 @@ import click
 
 from pypm.cli.app import Command, Invocation
 from pypm.cli.options import flag, index_flags, json_flag, resolution_flags
+from pypm.errors import LockError
+from pypm.paths import LOCK_FILE
 
 
 @click.command(cls=Command)
@@ -79,4 +81,10 @@ def command(  # noqa: PLR0913, PLR0917 - a parameter a flag, as click has it
                 ],
             }
         )
-    return 1 if check and outcome.changed else 0
+    if check and outcome.changed:
+        raise LockError(
+            f"`{LOCK_FILE}` would change",
+            reference="lock-would-change",
+            hint="run `pypm lock` and commit the result",
+        )
+    return 0
