@@ -170,6 +170,41 @@ def test_an_editable_is_built_again_when_what_describes_it_changes_and_not_when_
     assert "src/pkg/code.py" not in watched
 
 
+@pytest.mark.parametrize(
+    ("backend", "files"),
+    [
+        ("backend", ("backend.py",)),
+        ("making.wheels:hooks", ("making/__init__.py", "making/wheels.py", "making/deep/er.py")),
+    ],
+)
+@pytest.mark.parametrize("folder", [".", "build_tools"])
+def test_an_editable_is_built_again_when_its_own_backend_changes(
+    tmp_path: Path, folder: str, backend: str, files: tuple[str, ...]
+) -> None:
+    environment = empty_environment(BUILD_ENVIRONMENT, tmp_path / "base")
+    tree = sample_tree(tmp_path / "tree")
+    (tree / "pyproject.toml").write_text(
+        f'[build-system]\nrequires = []\nbuild-backend = "{backend}"\nbackend-path = ["{folder}"]\n'
+        '[project]\nname = "x"\nversion = "0"\n'
+    )
+    paths = [tree / folder / name for name in (*files, "beside.py")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    def key() -> str:
+        return editable_key(project_tree(tree, name="x", editable=True), environment)
+
+    seen = {key()}
+    for path in paths[:-1]:
+        path.write_text("changed = True\n")
+        seen.add(key())
+    assert len(seen) == 1 + len(files)
+    paths[-1].write_text("changed = True\n")
+    assert key() in seen, "a module beside the backend's package is the project's own"
+    assert set(paths[:-1]) <= set(watched_files(tree))
+
+
 def test_a_path_dependency_is_built_again_when_any_file_changes(tmp_path: Path) -> None:
     environment = empty_environment(BUILD_ENVIRONMENT, tmp_path / "base")
     tree = sample_tree(tmp_path / "tree")

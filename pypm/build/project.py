@@ -14,6 +14,7 @@ from pypm.errors import ConfigurationError
 from pypm.files import storage_errors
 from pypm.model.artifact import Sha256
 from pypm.model.environment import Environment
+from pypm.model.project import BuildSystem
 
 KEY_FORMAT = 1
 """Raised whenever builds made before must not be used any more."""
@@ -95,8 +96,9 @@ def editable_key(
 
     Modules are read from the tree itself, so editing one needs no build. What does: a change of the files
     that describe the project (metadata, entry points), of the readme, of the files that hold a dynamic
-    version, of the set of top-level packages and modules (some backends map each of them), or of the place.
-    A version taken from git's tags is not followed: it stays until one of these changes.
+    version, of a backend that lies in the tree itself, of the set of top-level packages and modules (some
+    backends map each of them), or of the place. A version taken from git's tags is not followed: it stays
+    until one of these changes.
 
     Raises: StorageError: the tree cannot be read.
     """
@@ -107,6 +109,8 @@ def editable_key(
             "top-level": sorted(_top_level(source.root)),
             "versions": dict(_versions(source.root)),
         }
+        if own := dict(_own_backend(source.root, source.system)):
+            content["backend"] = own
     return content_digest({**content, **_circumstances(environment, config_settings)})
 
 
@@ -192,6 +196,17 @@ def _versions(root: Path) -> Iterator[tuple[str, str]]:
                     yield path.relative_to(root).as_posix(), sha256_file(path)
 
 
+def _own_backend(root: Path, system: BuildSystem) -> Iterator[tuple[str, str]]:
+    """The modules of a backend that is found by `backend-path`: its file, or all of its package."""
+    module = system.backend.partition(":")[0].partition(".")[0]
+    for folder in system.backend_path:
+        place = root / folder
+        for path in sorted((place / f"{module}.py", *(place / module).rglob("*.py"))):
+            content = read_regular_file(path)
+            if content is not None:
+                yield path.relative_to(root).as_posix(), sha256_hex(content)
+
+
 def watched_files(root: Path) -> tuple[Path, ...]:
     """Return the files of a working tree whose change may ask for another build; some may not exist.
 
@@ -201,4 +216,5 @@ def watched_files(root: Path) -> tuple[Path, ...]:
     with storage_errors(f"read the source tree `{root}`"):
         versions = [root / path for path, _ in _versions(root)]
         readmes = [root / path for path, _ in _descriptions(root) if path not in _DESCRIPTIONS]
-    return (*(root / name for name in _DESCRIPTIONS), *readmes, *versions)
+        backend = [root / path for path, _ in _own_backend(root, read_build_system(root, name=root.name))]
+    return (*(root / name for name in _DESCRIPTIONS), *readmes, *versions, *backend)
