@@ -27,6 +27,7 @@ _HINTS = {
     errno.EIO: "the disk reported an error; look at the system log before you trust it further",
     errno.ENOLCK: "this file system has no locks; point `PYPM_CACHE_DIR` to a local disk",
     errno.EFBIG: "no such file is that large; look at what it is, and put the right one in its place",
+    errno.EBUSY: "something is mounted there: unmount it, or use another folder",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
     errno.ENAMETOOLONG: "use a shorter path for the project or for `PYPM_CACHE_DIR`",
 }

@@ -197,7 +197,7 @@ class Cache:
 
 def _home(environ: Mapping[str, str]) -> str:
     name = "USERPROFILE" if sys.platform == "win32" else "HOME"
-    return _absolute(environ, name) or os.path.expanduser("~")
+    return _absolute(environ, name) or os.path.abspath(os.path.expanduser("~"))
 
 
 def _absolute(environ: Mapping[str, str], name: str) -> str | None:

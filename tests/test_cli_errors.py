@@ -136,6 +136,38 @@ def test_a_pyproject_that_is_no_toml(place: Place) -> None:
     assert "line 2" in place.told
 
 
+def test_an_empty_pyproject_empties_no_environment(place: Place) -> None:
+    assert place.pypm("lock") == 0
+    (place.root / "pyproject.toml").write_text("\n")
+    for words in (["lock"], ["sync"], ["run", "true"]):
+        place.fails(*words, code=1, says="`pyproject.toml` is empty", hints="version control")
+
+
+@needs_sandbox
+@pytest.mark.parametrize("words", [["sync"], ["run", "true"], ["verify"]])
+def test_a_path_that_path_cannot_hold(
+    place: Place, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    moved = place.root.rename(place.root.with_name(f"pro{os.pathsep}ject"))
+    monkeypatch.chdir(moved)
+    place.root = moved
+    assert place.pypm("lock") == 0
+    place.fails(*words, code=1, says=f"`{os.pathsep}` in its path", hints="rename")
+
+
+@needs_sandbox
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_in_the_environments_place_is_named(place: Place, kind: str) -> None:
+    if kind == "file":
+        (place.root / ".venv").write_text("x")
+    else:
+        (place.root / ".venv").symlink_to("nowhere")
+    assert place.pypm("lock") == 0
+    says = "is not a folder" if kind == "file" else "is a symbolic link"
+    place.fails("run", "true", code=1, says=says, hints="move it away")
+    place.fails("sync", code=1, says=says, hints="move it away")
+
+
 def test_every_problem_of_a_pyproject_is_told_at_once(place: Place) -> None:
     (place.root / "pyproject.toml").write_text(
         '[project]\nname = "p"\nversion = "one"\ndependencies = ["a=>1", "b"]\nrequires-python = 3\n'
@@ -257,6 +289,15 @@ def test_a_git_address_that_is_none(place: Place) -> None:
         project.write('[tool.pypm.sources]\na = { git = "https://u:s3cret@[127.0.0.1/x" }\n')
     place.fails("lock", code=1, says="is not the address of a git repository")
     assert "s3cret" not in place.told
+
+
+def test_line_ends_of_a_checkout_change_nothing(place: Place) -> None:
+    assert place.pypm("lock") == 0
+    made = place.lock.read_bytes()
+    place.lock.write_bytes(made.replace(b"\n", b"\r\n"))
+    assert place.pypm("lock", "--check") == 0
+    assert place.pypm("lock") == 0
+    assert place.lock.read_bytes() == made
 
 
 def test_check_tells_a_lock_that_would_change(place: Place) -> None:

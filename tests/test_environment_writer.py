@@ -21,7 +21,7 @@ from pypm.codec.merkle import environment_digest
 from pypm.digest import sha256_hex
 from pypm.environment import linking, swap, writer
 from pypm.environment.overlay import describe
-from pypm.environment.writer import Overlap, read_state, remove, write
+from pypm.environment.writer import Overlap, read_state, remove, require_mountable, write
 from pypm.errors import ConfigurationError, IntegrityError
 from pypm.files import remove_tree
 from pypm.model.environment import Environment
@@ -133,6 +133,20 @@ def test_programs_run_from_folders_that_a_first_line_cannot_name(cache: Cache, f
     write(env)
     done = run(env, "alpha", "a b", "")
     assert (done.returncode, done.stdout) == (7, f"tool ['a b', ''] {env.location}\n")
+
+
+@pytest.mark.parametrize("folder", [b"caf\xe9", b"caf\xe9 and blank"])
+def test_programs_run_from_folders_that_are_no_text(cache: Cache, folder: bytes) -> None:
+    try:
+        (cache.root.parent / os.fsdecode(folder)).mkdir()
+    except OSError as error:
+        pytest.skip(f"this file system has names of text alone: {error}")
+    env = environment(cache, FIRST, folder=os.fsdecode(folder))
+    write(env)
+    for program, code in (("alpha", 7), ("script", 0)):
+        done = subprocess.run([env.location / "bin" / program, "a b"], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (code, b"")
+        assert done.stdout.startswith({"alpha": b"tool", "script": b"script"}[program])
 
 
 def test_record_rows_of_programs_are_right(cache: Cache) -> None:
@@ -278,6 +292,19 @@ def test_what_is_no_environment_is_not_replaced(cache: Cache, kind: str) -> None
             action()
         assert caught.value.reference == "not-an-environment"
     assert snapshot(env.location.parent) == before
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling"])
+def test_what_is_no_folder_is_not_mounted_on(cache: Cache, kind: str) -> None:
+    env = environment(cache, FIRST)
+    require_mountable(env.location)
+    if kind == "file":
+        env.location.write_text("x")
+    else:
+        env.location.symlink_to(cache.root if kind == "link" else "nowhere")
+    with pytest.raises(ConfigurationError) as caught:
+        require_mountable(env.location)
+    assert caught.value.reference == "not-an-environment"
 
 
 def test_remove(cache: Cache) -> None:

@@ -10,6 +10,15 @@ import pytest
 from pypm import paths
 
 
+def test_a_home_that_is_told_from_where_one_stands_is_made_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "home")
+    monkeypatch.setenv("USERPROFILE", "home")
+    assert paths.cache_home(os.environ | {"XDG_CACHE_HOME": ""}).is_relative_to(tmp_path / "home")
+
+
 def test_the_cache_folder_is_chosen_by_variable_then_by_xdg_then_by_home(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
     xdg = {**home, "XDG_CACHE_HOME": str(tmp_path / "xdg")}

@@ -222,13 +222,16 @@ def test_generated_files_are_checked_too(pypm: Line, name: str, package: str | N
     assert pypm.verify() == [("changed", package, f".venv/{name}")]
     path.unlink()
     assert pypm.verify() == [("missing", package, f".venv/{name}")]
-    if name == "pyvenv.cfg":
-        # Without it the folder may be somebody's work, and nothing but an environment is ever replaced.
-        _, told = pypm("verify", "--repair", code=1)
-        assert "no virtual environment" in told
-        return
     pypm.verify("--repair", code=0)
     assert pypm.verify(code=0) == []
+
+
+def test_a_folder_that_nothing_says_is_an_environment_is_not_repaired(pypm: Line) -> None:
+    """It may be somebody's work."""
+    for name in ("pyvenv.cfg", "pypm-state"):
+        (pypm.root / ".venv" / name).unlink()
+    _, told = pypm("verify", "--repair", code=1)
+    assert "no virtual environment" in told
 
 
 def test_the_interpreter_link_is_checked(pypm: Line) -> None:

@@ -27,7 +27,7 @@ from pypm.model.target import Interpreter
 from pypm.model.wheel import StoredWheel
 from pypm.regular import LARGEST_PROGRAM_BYTES, read_regular
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the generated layer; raised when its content changes."""
 _CACHEDIR_TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -158,7 +158,8 @@ class _Layer:
             "version_info": interpreter.version,
             "include-system-site-packages": "false",
             "pypm": __version__,
-            "prompt": self._prompt.replace("\n", "?"),
+            # The interpreter reads the file as lines of UTF-8, which a folder's name need not be.
+            "prompt": "".join(letter if letter.isprintable() else "?" for letter in self._prompt),
         }
         lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
         (self._folder / "pyvenv.cfg").write_bytes(lines.encode("utf-8", "surrogateescape"))

@@ -158,13 +158,40 @@ def _check_replaceable(location: Path) -> None:
         except FileNotFoundError:
             return
         if stat.S_ISDIR(status.st_mode):
-            if (location / "pyvenv.cfg").is_file() or not any(location.iterdir()):
+            # Who takes the settings away has an environment of ours, still.
+            if (location / "pyvenv.cfg").is_file() or read_state(location) is not None:
+                return
+            if not any(location.iterdir()):
                 return
             what = "is a folder but no virtual environment"
         else:
-            what = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else "is not a folder"
-    raise ConfigurationError(
-        f"`{location}` {what}, so it is not replaced",
+            what = _what_it_is(status)
+    raise _not_an_environment(location, f"{what}, so it is not replaced")
+
+
+def require_mountable(location: Path) -> None:
+    """Refuse to mount an environment on what is no folder; where there is nothing, a sandbox makes one.
+
+    Raises:
+        ConfigurationError: it is a file, or a link, which would lead the mount elsewhere.
+        StorageError: the disk refused.
+    """
+    with storage_errors(f"look at `{location}`"):
+        try:
+            status = location.lstat()
+        except FileNotFoundError:
+            return
+    if not stat.S_ISDIR(status.st_mode):
+        raise _not_an_environment(location, f"{_what_it_is(status)}, so no environment can be mounted there")
+
+
+def _what_it_is(status: os.stat_result) -> str:
+    return "is a symbolic link" if stat.S_ISLNK(status.st_mode) else "is not a folder"
+
+
+def _not_an_environment(location: Path, problem: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"`{location}` {problem}",
         reference="not-an-environment",
         hint="move it away or remove it yourself, then run the command again",
     )

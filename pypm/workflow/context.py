@@ -128,6 +128,13 @@ class Context:
         path = project_file(self.root)
         with storage_errors(f"read `{path}`"):
             content = read_regular(path)
+        if not content.strip():
+            # An editor or a full disk left it so; to remove the whole environment is not what one wants.
+            raise ConfigurationError(
+                f"`{path.name}` is empty",
+                reference="empty-project",
+                hint="restore it from version control, or remove it and make another with `pypm init`",
+            )
         project = self._with_settings(parse_project(content, root=self.root))
         if b"workspace" not in content:
             return project
@@ -188,8 +195,19 @@ class Context:
 
     @property
     def location(self) -> Path:
-        """Where the environment appears."""
-        return environment_folder(self.root)
+        """Where the environment appears.
+
+        Raises: ConfigurationError: no program could be found there.
+        """
+        location = environment_folder(self.root)
+        if os.pathsep in str(location):
+            raise ConfigurationError(
+                f"the project's folder `{self.root}` has a `{os.pathsep}` in its path, which ends a folder in"
+                " `PATH`: no program of its environment would be found",
+                reference="separator-in-path",
+                hint="rename the folder",
+            )
+        return location
 
     @cached_property
     def shown_project(self) -> Project | None:

@@ -84,7 +84,10 @@ def lock(context: Context, request: LockRequest) -> LockOutcome:
             after = _with_roots(context, request, after, before)
     after = _with_pins(context, request, after, before)
     content = dump_lock(after)
-    changed = read_lock_bytes(context) != content
+    there = read_lock_bytes(context)
+    if request.check and there is not None:
+        there = there.replace(b"\r\n", b"\n")  # As git may check it out, which changes nothing of the lock.
+    changed = there != content
     changes = compare(before, after)
     count = len(after.packages)
     seconds = time.monotonic() - started

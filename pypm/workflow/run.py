@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sandbox
+from pypm.environment.writer import require_mountable
 from pypm.errors import PluginError, PypmError
 from pypm.isolation import Caller, Explanation, RunOptions, explain, grants, isolation_errors, run_policy
 from pypm.isolation.variables import HOME, MADE, PASSED, SYSTEM_PATH
@@ -196,6 +197,7 @@ def _explained(context: Context, request: RunRequest, preparation: Preparation) 
 def _placed(context: Context, prepared: Prepared, options: RunOptions) -> Prepared:
     """With the environment on disk, where it cannot be mounted."""
     if not options.in_place:
+        require_mountable(prepared.environment.location)
         return prepared
     return replace(prepared, environment=written(prepared.environment, context.cache))
 
