@@ -20,6 +20,7 @@ import pytest
 from pypm.codec.merkle import environment_digest
 from pypm.digest import sha256_hex
 from pypm.environment import linking, swap, writer
+from pypm.environment.activation import activation_scripts
 from pypm.environment.overlay import describe
 from pypm.environment.writer import Overlap, read_state, remove, require_mountable, write
 from pypm.errors import ConfigurationError, IntegrityError
@@ -187,6 +188,28 @@ def test_activation_in_sh(cache: Cache) -> None:
     assert done.stdout.splitlines() == [f"{env.location}/bin/alpha", str(env.location), "restored"], (
         done.stderr
     )
+
+
+def test_a_shell_s_prompt_does_not_run_what_a_folder_is_called(tmp_path: Path) -> None:
+    """Bash expands its prompt before it shows it, escapes first: `\\044` becomes a dollar sign."""
+    if shutil.which("bash") is None:
+        pytest.skip("there is no bash")
+    for number, name in enumerate(("$(touch ran)", "`touch ran`", "\\044(touch ran)", "${x:=$(touch ran)}")):
+        script = tmp_path / str(number)
+        script.write_text(activation_scripts(tmp_path / name / ".venv", name)["activate"])
+        typed = f'. "{script}"\necho "$VIRTUAL_ENV"\n'
+        done = subprocess.run(
+            ["bash", "--norc", "-i"],
+            input=typed,
+            cwd=tmp_path,
+            start_new_session=True,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert str(tmp_path / name / ".venv") in done.stdout
+        assert "touch ran" in done.stderr, "the prompt shows the rest of it"
+        assert not (tmp_path / "ran").exists(), name
 
 
 def test_the_digest_is_that_of_wheels_and_interpreter(cache: Cache) -> None:

@@ -170,7 +170,7 @@ def activation_scripts(location: Path, prompt: str, programs: str = "bin") -> di
 
     `programs` is its folder of programs; with that of Windows there are scripts for its own shell, too.
     """
-    where = (location, prompt, programs)
+    where = (location, _inert(prompt), programs)
     scripts = {
         "activate": _fill(_SH, *where, shlex.quote),
         "activate.fish": _fill(_FISH, *where, _quote_fish),
@@ -182,6 +182,14 @@ def activation_scripts(location: Path, prompt: str, programs: str = "bin") -> di
         scripts["activate.bat"] = _fill(_BATCH, *where, _quote_batch).replace("\n", "\r\n")
         scripts["deactivate.bat"] = _BATCH_DEACTIVATE.replace("\n", "\r\n")
     return scripts
+
+
+def _inert(prompt: str) -> str:
+    """What a shell shows as it is: prompts are expanded when they are shown, whatever the script quoted.
+
+    Bash takes a backslash and digits for a character, and then executes `$(...)`; others recall history.
+    """
+    return "".join("?" if each in "$`\\!" or not each.isprintable() else each for each in prompt)
 
 
 def _fill(template: str, location: Path, prompt: str, programs: str, quote: Callable[[str], str]) -> str:
