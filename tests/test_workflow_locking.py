@@ -276,3 +276,25 @@ def test_a_marker_of_a_thousand_terms_is_locked_and_locked_again(
     lock()
     lock("--check")
     assert lock.pins()[0][3] is not None
+
+
+def test_a_source_that_a_folder_has_for_itself_is_named_by_the_project_too(lock: Locking) -> None:
+    """Else the package of that name on an index would be taken, whoever put it there."""
+    for name, more in (
+        ("outer", 'dependencies = ["a"]\n[tool.pypm.sources]\na = { path = "../a" }'),
+        ("a", ""),
+    ):
+        (lock.root / name).mkdir()
+        (lock.root / name / "pyproject.toml").write_text(
+            f'[project]\nname = "{name}"\nversion = "7"\n{more}\n'
+        )
+    lock.write("outer", sources='outer = { path = "outer" }')
+    told = lock(code=1)
+    assert "error: `outer` takes `a` from a source of its own, and this project names none for it" in told
+    assert "hint: say in `[tool.pypm.sources]` where `a` comes from, as the project of `outer` does" in told
+    lock.write("outer", sources='outer = { path = "outer" }\na = { path = "a" }')
+    lock()
+    assert [pin[:2] for pin in lock.pins()] == [("a", "7"), ("outer", "7")]
+    lock.write("outer", settings='exclusions = ["a"]', sources='outer = { path = "outer" }')
+    lock()
+    assert [pin[:2] for pin in lock.pins()] == [("outer", "7")]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from pypm.codec.filenames import filename_of_url, parse_sdist_name, parse_wheel_name
 from pypm.codec.metadata import CoreMetadata, MetadataError, parse_metadata, static_metadata
 from pypm.codec.simple import redact
+from pypm.codec.toml import parse_toml
 from pypm.errors import ConfigurationError
 from pypm.index.archives import Archives
 from pypm.index.auth import split_login
@@ -23,6 +26,7 @@ from pypm.index.pages import local_path
 from pypm.model.artifact import IndexFile, Sha256
 from pypm.model.candidate import Candidate
 from pypm.model.project import PathSource, Source, UrlSource, VcsSource
+from pypm.paths import PROJECT_FILE
 from pypm.regular import read_regular
 from pypm.resolve.provider import Unavailable
 
@@ -36,6 +40,8 @@ class DirectOffer(Struct, frozen=True, kw_only=True):
     only: Candidate
     metadata: CoreMetadata | None = None
     """Known already for folders, whose version comes from it."""
+    sources: frozenset[NormalizedName] = frozenset()
+    """Packages that a folder's own `[tool.pypm.sources]` takes from elsewhere."""
 
     @property
     def versions(self) -> Sequence[Version]:
@@ -127,7 +133,17 @@ def _tree_offer(
     only = Candidate(
         name=name, version=metadata.version, source=source, requires_python=metadata.requires_python
     )
-    return DirectOffer(only=only, metadata=metadata)
+    return DirectOffer(only=only, metadata=metadata, sources=_own_sources(tree))
+
+
+def _own_sources(tree: Path) -> frozenset[NormalizedName]:
+    """Return the names that the project in a folder has sources for; what is malformed there names none."""
+    table: Any = {}
+    with suppress(OSError, ConfigurationError):
+        table = parse_toml(read_regular(tree / PROJECT_FILE), file_name=PROJECT_FILE)
+    for key in ("tool", "pypm", "sources"):
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    return frozenset(map(canonicalize_name, table)) if isinstance(table, dict) else frozenset()
 
 
 def _tree_metadata(
@@ -138,7 +154,7 @@ def _tree_metadata(
     build_metadata: BuildMetadata | None,
 ) -> CoreMetadata:
     try:
-        static = static_metadata(read_regular(tree / "pyproject.toml"))
+        static = static_metadata(read_regular(tree / PROJECT_FILE))
     except OSError:
         static = None
     if static is not None:

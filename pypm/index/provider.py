@@ -60,6 +60,8 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
     no_build_package: frozenset[NormalizedName] = frozenset()
     no_binary: bool = False
     no_binary_package: frozenset[NormalizedName] = frozenset()
+    placed: frozenset[NormalizedName] = frozenset()
+    """Packages of which the project itself says where they come from, or that none are wanted."""
     locked_commits: Mapping[VcsSource, str] = field(default_factory=lambda: MappingProxyType({}))
     """Commits of repositories that stay: by source, as `index.git.bare` gives it."""
 
@@ -227,15 +229,35 @@ class IndexProvider:
         if isinstance(source, UrlSource):
             return url_offer(name, source, self._archives)
         if isinstance(source, PathSource):
-            return path_offer(name, source, self._settings.root, self._archives, self._build_metadata)
+            placed = path_offer(name, source, self._settings.root, self._archives, self._build_metadata)
+            self._require_placed(placed)
+            return placed
         if isinstance(source, VcsSource):
             found = git_offer(name, source, self._repositories, self._build_metadata)
+            self._require_placed(found)
             self._at_commits[name, found.only.source] = found
             return found
         raise Unavailable(
             f"`{name}` comes from a {type(source).__name__.removesuffix('Source').lower()} source,"
             " which no index answers for"
         )
+
+    def _require_placed(self, offer: DirectOffer) -> None:
+        """Refuse a folder that has a source of its own for what it requires where the project names none.
+
+        The requirement alone reads like one on a package of an index, and whoever registers the name there
+        would win (dependency confusion).
+        """
+        required = () if offer.metadata is None else offer.metadata.requires_dist
+        names = {canonicalize_name(requirement.name) for requirement in required}
+        for name in sorted(names & offer.sources - self._settings.placed):
+            owner = offer.only.name
+            raise ConfigurationError(
+                f"`{owner}` takes `{name}` from a source of its own, and this project names none for it",
+                reference="source-of-a-dependency",
+                hint=f"say in `[tool.pypm.sources]` where `{name}` comes from,"
+                f" as the project of `{owner}` does",
+            )
 
     def _from_indexes(self, name: NormalizedName) -> Offer:
         """Flat places together with the first index that has the name, and no other index.

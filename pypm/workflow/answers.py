@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 from packaging.markers import Marker
+from packaging.utils import NormalizedName, canonicalize_name
 
 from pypm.index.archives import Archives
 from pypm.index.cache import IndexCache
@@ -50,6 +51,7 @@ def open_provider(
             no_build_package=frozenset(settings.no_build_package),
             no_binary=settings.no_binary,
             no_binary_package=frozenset(settings.no_binary_package),
+            placed=_placed(project),
             locked_commits=locked_commits or {},
         ),
         context.cache,
@@ -57,6 +59,14 @@ def open_provider(
         build_metadata=build_metadata,
         hooks=context.stages,
     )
+
+
+def _placed(project: Project) -> frozenset[NormalizedName]:
+    """Return the packages of which the project itself says where they come from, or that none are wanted."""
+    settings = project.settings
+    written = (project.dependencies, *project.extras.values(), *project.groups.values(), settings.overrides)
+    direct = {canonicalize_name(one.name) for batch in written for one in batch if one.url}
+    return frozenset({project.name, *project.sources, *settings.exclusions, *direct})
 
 
 def path_hint(pin: Pin, file: IndexFile) -> str | None:
