@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -210,6 +211,14 @@ def test_a_shell_s_prompt_does_not_run_what_a_folder_is_called(tmp_path: Path) -
         assert str(tmp_path / name / ".venv") in done.stdout
         assert "touch ran" in done.stderr, "the prompt shows the rest of it"
         assert not (tmp_path / "ran").exists(), name
+
+
+def test_no_line_of_an_activation_script_is_what_a_folder_is_called() -> None:
+    scripts = activation_scripts(Path("/work/a\rtouch ran\x0b\ntouch ran/.venv"), "x")
+    for name, text in scripts.items():
+        comments = [line for line in re.split(r"[\r\v\n]", text) if line.startswith("#")]
+        assert any("a?touch ran??touch ran" in line for line in comments), name
+    assert "\\\ntouch ran" in scripts["activate.csh"]
 
 
 def test_the_digest_is_that_of_wheels_and_interpreter(cache: Cache) -> None:

@@ -193,8 +193,8 @@ def _inert(prompt: str) -> str:
 
 
 def _fill(template: str, location: Path, prompt: str, programs: str, quote: Callable[[str], str]) -> str:
-    # The comment must stay one line, whatever a folder is called.
-    shown = str(location / programs).replace("\n", "?")
+    # The comment must stay one line, whatever a folder is called and a shell takes for the end of one.
+    shown = "".join(each if each.isprintable() else "?" for each in str(location / programs))
     return template.format(bin=shown, location=quote(str(location)), prompt=quote(prompt), programs=programs)
 
 
@@ -208,8 +208,8 @@ def _quote_fish(text: str) -> str:
 
 
 def _quote_csh(text: str) -> str:
-    # `!` recalls history within single quotes too.
-    return shlex.quote(text).replace("!", "\\!")
+    # `!` recalls history within single quotes too, and a line ends there unless it is told otherwise.
+    return shlex.quote(text).replace("!", "\\!").replace("\n", "\\\n")
 
 
 def _quote_powershell(text: str) -> str:
