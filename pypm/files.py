@@ -93,14 +93,16 @@ def make_own_folder(path: Path) -> None:
         return
     if status.st_uid not in (0, os.geteuid()):
         problem = "belongs to another user"
+        hint = "`PYPM_CACHE_DIR` chooses another one; under sudo, `sudo -H` takes root's own"
     elif status.st_mode & stat.S_IWOTH:
         problem = "can be written by every user"
+        hint = f"`PYPM_CACHE_DIR` chooses another one, or `chmod o-w {path}` if nobody has used it"
     else:
         return
     raise StorageError(
         f"`{path}` {problem}, who would decide what you run",
         reference="foreign-cache",
-        hint=f"`PYPM_CACHE_DIR` chooses another one, or `chmod o-w {path}` if nobody has used it",
+        hint=hint,
     )
 
 

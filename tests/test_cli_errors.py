@@ -168,6 +168,23 @@ def test_what_is_in_the_environments_place_is_named(place: Place, kind: str) -> 
     place.fails("sync", code=1, says=says, hints="move it away")
 
 
+@needs_sandbox
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_project_that_cannot_be_written(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place.root / ".venv").mkdir()
+    assert place.pypm("lock") == 0
+    mount = ["mount", "--bind", "-r", str(place.root), str(place.root)]
+    if subprocess.run(mount, check=False).returncode != 0:
+        pytest.skip("this machine mounts nothing")
+    monkeypatch.chdir(place.root)  # What one stands in is below the mount.
+    try:
+        place.fails("run", "true", code=125, says="Read-only file system", hints="`--read-only`")
+        assert place.pypm("run", "--read-only", "true") == 0
+        place.fails("sync", code=1, says="Read-only file system")
+    finally:
+        subprocess.run(["umount", "--lazy", str(place.root)], check=True)
+
+
 def test_every_problem_of_a_pyproject_is_told_at_once(place: Place) -> None:
     (place.root / "pyproject.toml").write_text(
         '[project]\nname = "p"\nversion = "one"\ndependencies = ["a=>1", "b"]\nrequires-python = 3\n'

@@ -35,8 +35,10 @@ def test_a_folder_whose_content_is_believed_is_its_users_alone(tmp_path: Path) -
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_folder_of_another_user_is_not_believed(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, 12345)
-    with pytest.raises(StorageError, match="another user"):
+    with pytest.raises(StorageError, match="another user") as caught:
         files.make_own_folder(tmp_path)
+    assert caught.value.hint is not None
+    assert "chmod" not in caught.value.hint  # It would not make it this user's.
 
 
 def test_a_write_replaces_the_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:

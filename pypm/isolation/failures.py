@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,9 +31,15 @@ _DENIED_STAGES = ("clone", "map_ids", "keyring", "hostname", "loopback", "root",
 """Where the set-up fails on a host that denies namespaces, or gives them without any right in them."""
 _LESS = "or accept less by name: `--isolation landlock`, or `PYPM_ISOLATION=landlock` for every command"
 
+_READ_ONLY = (
+    "`--read-only` runs in a project that cannot be written, if it has a folder `.venv`, which may be empty"
+)
+
 
 def _hint(error: SandboxError) -> str | None:
     """The mend, and where the host denies namespaces what else there is."""
+    if isinstance(error, SetupError) and error.stage == "placeholders" and error.errno == errno.EROFS:
+        return _READ_ONLY
     if not isinstance(error, SetupError) or error.stage.partition(" ")[0] not in _DENIED_STAGES:
         return error.hint
     return f"{error.hint};\n{_LESS}" if error.hint else _LESS
