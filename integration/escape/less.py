@@ -27,6 +27,7 @@ OTHER_ENVIRONMENT = (
 AFFINITY = (
     "numerical libraries choose processors for their own threads, which a filter cannot tell from others"
 )
+WATCHES = "there is no user namespace, and so no count of its own for who watches files"
 BOUNDING = "it takes a capability to empty it; `no_new_privs` lets nothing of it be gained"
 AS_ROOT = "the limit of processes does not count for root"
 
@@ -81,6 +82,7 @@ LESS: dict[str, dict[str, str]] = {
     },
     "symlinked_mount_point": {"a link of one's own": NO_TMP},
     "terminal_input": {"a terminal of one's own": NO_TERMINALS},
+    "watched_out": {"the caller's own watching": WATCHES},
     "tmpfs_fill": {"3 GiB in *": NO_SIZE, "a file in /tmp": NO_TMP},
 }
 AS_ROOT_TOO: dict[str, dict[str, str]] = {

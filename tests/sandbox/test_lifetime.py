@@ -158,6 +158,27 @@ def test_the_flags_of_streams_are_put_back() -> None:
     os.close(theirs)
 
 
+def test_watching_files_is_left_to_the_caller_too() -> None:
+    script = """
+import ctypes
+libc, taken = ctypes.CDLL(None), 0
+while libc.inotify_init1(0) >= 0: taken += 1
+print(taken, flush=True)
+input()
+"""
+    reading, told = os.pipe()
+    typed, typing = os.pipe()
+    with spawn(policy(), Command(argv=python(script), stdin=typed, stdout=told)) as process:
+        taken = int(os.read(reading, 64))
+        allowed = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+        assert 0 < taken <= allowed // 2
+        assert run(policy(), Command(argv=("/bin/true",))).returncode == 0
+        os.write(typing, b"\n")
+        assert process.wait().returncode == 0
+    for descriptor in (reading, told, typed, typing):
+        os.close(descriptor)
+
+
 def test_resource_limits(project: Path) -> None:
     limits = Limits(file_size_bytes=1 << 20, open_files=32, cpu_seconds=1)
     script = """
