@@ -8,6 +8,7 @@ import json
 import tarfile
 import urllib.request
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,8 @@ def test_answers_are_compared_by_what_their_markers_mean(scenarios: dict[str, Sc
     assert compare(scenario, answer(a=""), answer(a="sys_platform == 'win32'")) == [
         "a==1: ours everywhere; the peer's sys_platform == 'win32'"
     ]
+    narrowed = replace(scenario, environments=("sys_platform == 'win32'",))
+    assert compare(narrowed, answer(a=""), answer(a="sys_platform == 'win32'")) == []
 
 
 def test_files_are_real_and_the_same_every_time() -> None:

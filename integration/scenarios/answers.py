@@ -92,6 +92,12 @@ def compare(scenario: Scenario, ours: Answer, theirs: Answer) -> list[str]:
         return []
     markers = Markers()
     world = markers.diagram.conjoin(markers.world(), markers.admits(requires_python(scenario)))
+    if scenario.environments:
+        # Outside of them neither answer says anything.
+        declared = FALSE
+        for text in scenario.environments:
+            declared = markers.diagram.disjoin(declared, markers.parse(Marker(text)))
+        world = markers.diagram.conjoin(world, declared)
     differences = []
     for key in sorted(ours.pins.keys() | theirs.pins.keys()):
         where = []

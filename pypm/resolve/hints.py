@@ -127,8 +127,8 @@ def _wheels(findings: Findings) -> str | None:
     if (cause := _newest(findings, "wheels")) is not None:
         name = findings.package(cause.package).name
         return (
-            f"{name}=={cause.version} is not published for this platform: narrow `environments` to those that"
-            " it serves, or require it only there with a marker"
+            f"{name}=={cause.version} is published for other platforms alone: narrow `environments` to those"
+            f" that it serves, or require {name} only there, with a marker"
         )
     return None
 

@@ -38,6 +38,11 @@ class PlatformForks:
             )
             for marker in inputs.settings.required_environments
         ]
+        # What a lock is narrowed to must be served as well, or nothing could be installed there.
+        self._required += [
+            (markers.parse(marker), Refusal("wheels", f"has no wheel for the environment `{marker}`"))
+            for marker in inputs.settings.environments
+        ]
 
     def parts(self, fork: Fork, number: int, bit: int, candidate: Candidate) -> list[Fork] | None:
         """Return the forks a version makes, an empty list when it is refused, None when it serves as it
