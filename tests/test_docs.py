@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -103,3 +104,18 @@ def headings(page: Path) -> set[str]:
     """The anchors that the places where Markdown is read make of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+def test_hints_name_commands_that_there_are() -> None:
+    """Whoever follows one must not be told that there is no such command."""
+    named = {
+        (match[1], match[2])
+        for path in (CHECKOUT / "pypm").rglob("*.py")
+        for match in re.finditer(
+            r"`pypm (self|cache|python|plugin|sandbox) ([a-z]+)", path.read_text("utf-8")
+        )
+    }
+    assert named
+    for group, command in named:
+        commands = importlib.import_module(f"pypm.cli.commands.{group}").command.commands
+        assert command in commands, f"`pypm {group} {command}`"

@@ -125,7 +125,7 @@ def _check_version(data: dict[str, Any], file_name: str) -> None:
         raise LockError(
             f"this lock needs {needs}: `{file_name}` has format {version}, not {LOCK_VERSION} or less",
             reference="lock-too-new",
-            hint="update pypm (`pypm self update`), or make the lock anew with `pypm lock`",
+            hint="update pypm, or make the lock anew with `pypm lock`",
         )
 
 
