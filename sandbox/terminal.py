@@ -63,6 +63,8 @@ class Relay:
         """Whether more came than that."""
         self.told = b""
         """What was read from the report meanwhile."""
+        self.was_hung_up = False
+        """Whether SIGHUP came: the kernel sends it when the caller is gone, before anything else shows it."""
         self.was_killed = False
         """Whether the command got no chance to leave the terminal as it found it."""
 
@@ -97,6 +99,7 @@ class Relay:
                 number = signals.wait(0.0)
                 if number in (signals.SIGWINCH, signals.SIGCONT):
                     self._take_terminal()
+                self.was_hung_up = self.was_hung_up or number == signals.SIGHUP
                 if number and number != signals.SIGWINCH:
                     return number
 

@@ -200,7 +200,7 @@ def _supervise(
         if relayed is not None:
             # A caller that is gone has sent SIGHUP to all that its terminal served, the command included.
             ended = any(record[0] != report.STOPPED for record in told)
-            relayed.was_killed = not ended or _is_gone(request.lifeline)
+            relayed.was_killed = relayed.was_hung_up or not ended or _is_gone(request.lifeline)
     finally:
         if relayed is not None:
             relayed.close()

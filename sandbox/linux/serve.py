@@ -28,6 +28,9 @@ def serve(plan: Plan, request: launch.Request, result: int) -> NoReturn:
     except (SandboxError, OSError) as error:
         stage, number = getattr(error, "stage", "launch"), getattr(error, "errno", 0)
         told = ("failed", stage, number or 0, str(error), getattr(error, "hint", None) or "")
-    with open(result, "wb") as stream:
-        marshal.dump(told, stream)
+    try:
+        with open(result, "wb") as stream:
+            marshal.dump(told, stream)
+    except BrokenPipeError:
+        os._exit(1)  # Whoever asked was killed: there is nobody to tell, on the terminal least of all.
     os._exit(0)

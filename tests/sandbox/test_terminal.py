@@ -177,6 +177,17 @@ def test_the_terminal_is_restored_after_a_signal(way: str, number: signal.Signal
     assert session.end() in (128 + number, -number)
 
 
+def test_a_hang_up_of_all_leaves_a_plain_screen(way: str) -> None:
+    """As the kernel does it when the leader of a session is killed, maybe before its pipes are closed."""
+    session = Session(way, "sh", "-c", r"printf '\033[?1049h\033[?25lready'; sleep 60")
+    session.expect(b"ready")
+    os.killpg(session.pid, signal.SIGHUP)
+    session.expect(b"\x1b[?1047l")
+    session.expect(b"\x1b[?25h")
+    assert session.end() in (128 + signal.SIGHUP, -signal.SIGHUP)
+    assert b"Traceback" not in session.seen
+
+
 def test_a_terminal_that_goes_away_ends_what_is_inside(way: str) -> None:
     session = Session(way, "sh", "-c", "echo ready; while :; do echo more; sleep 0.02; done")
     session.expect(b"ready")
