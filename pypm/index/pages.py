@@ -158,9 +158,8 @@ def local_path(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme != "file":
         return Path(url)
-    from urllib.request import (
-        url2pathname,  # Late: it brings the library's own client, and most indexes are far.
-    )
+    # Late: it brings the library's own client, and most indexes are far.
+    from urllib.request import url2pathname
 
     return Path(url2pathname(parts.path))
 

@@ -195,10 +195,7 @@ class DirectTransport:
     def _connected(self, place: _Place) -> http.client.HTTPConnection:
         scheme, host, port = place
         try:
-            connected = self._first_connection(self._resolver.addresses(host, port), port)
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if scheme == "https":
-                connected = self._encrypted(connected, place)
+            connected = self._encrypted(host, port) if scheme == "https" else self._plain(host, port)
         except TimeoutError:
             raise
         except OSError as error:
@@ -209,27 +206,28 @@ class DirectTransport:
         connection.sock = connected
         return connection
 
-    def _encrypted(self, plain: socket.socket, place: _Place) -> ssl.SSLSocket:
-        """Greet the server; once more when it is unknown and not all authorities have been loaded yet."""
-        _, host, port = place
+    def _encrypted(self, host: str, port: int) -> ssl.SSLSocket:
+        """Connect and greet; once more when the server is unknown and not all authorities were loaded yet."""
         had_all = self._authorities.are_complete
         try:
-            return self._authorities.context.wrap_socket(plain, server_hostname=host)
+            return self._greeted(host, port, self._authorities.context)
         except ssl.SSLCertVerificationError:
-            plain.close()
             if had_all:
                 raise
+        return self._greeted(host, port, self._authorities.complete())
+
+    def _greeted(self, host: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+        plain = self._plain(host, port)
+        try:
+            return context.wrap_socket(plain, server_hostname=host)
         except BaseException:
             plain.close()
             raise
-        context = self._authorities.complete()
-        again = self._first_connection(self._resolver.addresses(host, port), port)
-        try:
-            again.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return context.wrap_socket(again, server_hostname=host)
-        except BaseException:
-            again.close()
-            raise
+
+    def _plain(self, host: str, port: int) -> socket.socket:
+        connected = self._first_connection(self._resolver.addresses(host, port), port)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def _first_connection(self, addresses: tuple[str, ...], port: int) -> socket.socket:
         for address in addresses[:-1]:
